@@ -1,0 +1,72 @@
+//! How fast products and maps are: elements are multiply-adds (two FLOP each) or values of a map.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use simd::{
+    Accumulate, Float, Level, Mat, MatMut, Phi, gram, gram_hadamard, gram_hadamard_symmetric, map_at, product, slope_at, softmax_at,
+};
+
+fn numbers<T: Float>(n: usize) -> Vec<T> {
+    (0..n).map(|i| T::of((i as f64 * 0.37).sin() * 3.0)).collect()
+}
+
+fn products<T: Float>(c: &mut Criterion) {
+    let mut group = c.benchmark_group(format!("product {}", T::NAME));
+    for (m, k, n) in [(8, 8, 8), (64, 64, 64), (256, 256, 256), (1000, 1024, 1024), (1000, 1024, 10), (1000, 1024, 1)] {
+        let (a, b, mut y) = (numbers::<T>(m * k), numbers::<T>(k * n), numbers::<T>(m * n));
+        group.throughput(Throughput::Elements((m * k * n) as u64));
+        group.bench_function(format!("{m}×{k}×{n}"), |bench| {
+            bench.iter(|| product(Mat::new(&a, m, k), Mat::new(&b, k, n), Accumulate::Set, MatMut::new(&mut y, m, n)));
+        });
+    }
+    group.finish();
+}
+
+/// Throughput counts the triangle for the symmetric ones: the least work that there is.
+fn grams<T: Float>(c: &mut Criterion) {
+    let mut group = c.benchmark_group(format!("gram {}", T::NAME));
+    for (n, k) in [(1000, 1024), (1000, 64)] {
+        let (x, g, mut theta) = (numbers::<T>(n * k), numbers::<T>(n * k), vec![T::ZERO; n * n]);
+        let (x, g) = (Mat::new(&x, n, k), Mat::new(&g, n, k));
+        let triangle = (n * (n + 1) / 2 * k) as u64;
+        group.throughput(Throughput::Elements(triangle));
+        group.bench_function(format!("gram {n}×{k}"), |bench| {
+            bench.iter(|| gram(x, Accumulate::Set, MatMut::new(&mut theta, n, n)));
+        });
+        group.throughput(Throughput::Elements(2 * triangle));
+        group.bench_function(format!("hadamard, symmetric {n}×{k}"), |bench| {
+            bench.iter(|| gram_hadamard_symmetric(x, g, T::ONE, MatMut::new(&mut theta, n, n)));
+        });
+        group.throughput(Throughput::Elements((2 * n * n * k) as u64));
+        group.bench_function(format!("hadamard {n}×{k}"), |bench| {
+            bench.iter(|| gram_hadamard(x, g, x, g, T::ONE, MatMut::new(&mut theta, n, n)));
+        });
+    }
+    group.finish();
+}
+
+fn maps<T: Float>(c: &mut Criterion) {
+    let n = 4096;
+    let (x, dx, mut y, mut dy) = (numbers::<T>(n), numbers::<T>(n), vec![T::ZERO; n], vec![T::ZERO; n]);
+    let mut group = c.benchmark_group(format!("map {}", T::NAME));
+    group.throughput(Throughput::Elements(n as u64));
+    for level in Level::available() {
+        for phi in Phi::ALL {
+            group.bench_function(BenchmarkId::new(phi.name(), level), |bench| {
+                bench.iter(|| map_at(level, phi, &x, &mut y));
+            });
+            group.bench_function(BenchmarkId::new(format!("slope of {}", phi.name()), level), |bench| {
+                bench.iter(|| slope_at(level, phi, &x, &y, &dx, Accumulate::Set, &mut dy));
+            });
+        }
+        for cols in [16, 256] {
+            let mut lse = vec![T::ZERO; n / cols];
+            group.bench_function(BenchmarkId::new(format!("softmax of {cols}"), level), |bench| {
+                bench.iter(|| softmax_at(level, Mat::new(&x, n / cols, cols), &mut lse, &mut y));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, products::<f32>, products::<f64>, grams::<f32>, grams::<f64>, maps::<f32>, maps::<f64>);
+criterion_main!(benches);

@@ -1,0 +1,47 @@
+//! Strided products and a few elementwise maps, for `f32` and `f64`.
+//!
+//! **Views.** A [`Mat`] is read and a [`MatMut`] written: a first element, two sizes and two strides. That every element lies
+//! in the data, and that no two elements of a `MatMut` share a place, is proved when the view is made.
+//!
+//! **Products.** [`product`] is c ← a·b or c ← c + a·b, [`gram`] c ← a·aᵀ, and [`gram_hadamard`] the kernel of a layer,
+//! θ ← θ + scale·(x1·x2ᵀ) ∘ (g1·g2ᵀ). The arithmetic is that of the crate `matrixmultiply`, with α = 1: then an element has the
+//! same bits however rows and columns are cut. Threads share rows and columns and never a sum, so results do not depend on
+//! their number.
+//!
+//! **Maps.** [`map`] and [`slope`] apply a function [`Phi`] and its slope, [`softmax`](softmax()) normalizes rows. Each is a
+//! loop over elements, written once from plain arithmetic and selections ([`lane`]) and compiled for every [`Level`]: portable,
+//! AVX2, AVX-512. An element's bits depend on the level but not on its place, its neighbours or the threads.
+//!
+//! ```
+//! use simd::{Accumulate, Mat, MatMut, Phi, map, product, slope};
+//! // One neuron: z = w·x, y = tanh z, and the tangent dy = tanh'(z) dz.
+//! let (w, x) = ([0.5, -0.25], [1.0, 2.0]);
+//! let (mut z, mut y, mut dy) = ([f64::NAN], [f64::NAN], [f64::NAN]);
+//! product(Mat::new(&w, 1, 2), Mat::new(&x, 2, 1), Accumulate::Set, MatMut::new(&mut z, 1, 1));
+//! map(Phi::Tanh, &z, &mut y);
+//! slope(Phi::Tanh, &z, &y, &[3.0], Accumulate::Set, &mut dy);
+//! assert_eq!((z, y, dy), ([0.0], [0.0], [3.0]));
+//! ```
+//!
+//! **Unsafe code** is where a view forms an element's address (`mat`), where a product hands addresses to the microkernels
+//! (`types`), and where a loop is entered with the instructions of a level (`level`), whose value is the proof that the CPU
+//! has them. Wrong shapes panic with all sizes in the message.
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod float;
+mod gram;
+pub mod lane;
+mod level;
+mod mat;
+mod phi;
+mod product;
+mod softmax;
+mod types;
+
+pub use float::Float;
+pub use gram::{gram, gram_hadamard, gram_hadamard_symmetric};
+pub use level::{Avx2, Avx512, Kernel, Level};
+pub use mat::{Mat, MatMut};
+pub use phi::{Phi, map, map_at, slope, slope_at};
+pub use product::{Accumulate, product};
+pub use softmax::{softmax, softmax_at};
