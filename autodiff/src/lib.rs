@@ -1,0 +1,37 @@
+//! Automatic differentiation on an eager, *linear* tape.
+//!
+//! An operation says what its derivative is, once, as a linear map. A linear map knows its transpose. Forward mode applies the maps in
+//! order; reverse mode applies their transposes in reverse order. So the two modes cannot disagree, and a derivative is stated once.
+//!
+//! - [`Tape`] records operations ([`Op`]) as they run, with their values in one arena.
+//! - [`Tape::edges`] gives, for every operation, one [`Linear`] map for each input.
+//! - [`Tape::push`] carries tangents forward, [`Tape::pull`] cotangents back, any number of them (lanes) in one pass.
+//! - A [`Sink`] decides what a cotangent at a parameter means: [`Gradient`] sums it, [`PerExample`] keeps examples apart,
+//!   [`Factors`] keeps features and cotangents unmultiplied, which is what the neural tangent kernel is made of.
+//! - [`Dual`] numbers are scalars too: a reverse pass over duals is a Hessian-vector product.
+//! - [`check_grads`] holds all of this against differences and against itself.
+//!
+//! Axis 0 of a value is the examples where its [`Node`] says so, never because of its extent. Tensors have up to four axes and are
+//! read as matrices: the last axis is the columns, all others together are the rows.
+#![forbid(unsafe_code)]
+
+mod check;
+mod dual;
+mod flow;
+mod linear;
+mod op;
+mod scalar;
+mod shape;
+mod sink;
+mod tape;
+
+pub use check::{CheckError, Checked, Differentiable, Point, check_grads};
+pub use dual::Dual;
+pub use flow::{Flow, Refusal};
+pub use linear::Linear;
+pub use op::{Leaf, Op};
+pub use scalar::Scalar;
+pub use shape::Shape;
+pub use simd::{Accumulate, Float, Mat, Phi};
+pub use sink::{Contribution, Examples, Factors, Gradient, PerExample, Sink, Use, Wrt};
+pub use tape::{Mark, Node, Tape, Var};

@@ -1,0 +1,80 @@
+//! Scalars that a tape can hold: `f32`, `f64`, and dual numbers over either.
+
+use simd::{Accumulate, Float, Mat, MatMut, Phi};
+use std::fmt::Debug;
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+
+/// A number that a tape can hold.
+///
+/// The array operations have their own entries because real scalars hand them to [`simd`] whole.
+pub trait Scalar:
+    Copy
+    + Debug
+    + Default
+    + PartialEq
+    + Send
+    + Sync
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+    + 'static
+{
+    /// 0.
+    const ZERO: Self;
+    /// 1.
+    const ONE: Self;
+    /// The constant `x`, rounded.
+    fn of(x: f64) -> Self;
+    /// The value itself, without tangents: comparisons look at it and at nothing else.
+    fn primal(self) -> f64;
+    /// `φ(x)`.
+    fn phi(phi: Phi, x: Self) -> Self;
+    /// `ln x`.
+    fn ln(self) -> Self;
+    /// `c = a·b` or `c += a·b`.
+    fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, c: MatMut<'_, Self>);
+    /// `y = φ(x)`, entry by entry.
+    fn map(phi: Phi, x: &[Self], y: &mut [Self]);
+    /// `dy = φ'(x)·dx` or `dy += φ'(x)·dx`, entry by entry; `y = φ(x)` is given.
+    fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self]);
+    /// Row by row `log Σ exp(x)` and `exp(x) / Σ exp(x)`.
+    fn softmax(x: Mat<'_, Self>, log_sum_exp: &mut [Self], softmax: &mut [Self]);
+}
+
+macro_rules! real {
+    ($t:ty) => {
+        impl Scalar for $t {
+            const ZERO: Self = 0.0;
+            const ONE: Self = 1.0;
+            fn of(x: f64) -> Self {
+                <Self as Float>::of(x)
+            }
+            fn primal(self) -> f64 {
+                f64::from(self)
+            }
+            fn phi(phi: Phi, x: Self) -> Self {
+                phi.value(x)
+            }
+            fn ln(self) -> Self {
+                self.ln()
+            }
+            fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, c: MatMut<'_, Self>) {
+                simd::product(a, b, to, c);
+            }
+            fn map(phi: Phi, x: &[Self], y: &mut [Self]) {
+                simd::map(phi, x, y);
+            }
+            fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self]) {
+                simd::slope(phi, x, y, dx, to, dy);
+            }
+            fn softmax(x: Mat<'_, Self>, log_sum_exp: &mut [Self], softmax: &mut [Self]) {
+                simd::softmax(x, log_sum_exp, softmax);
+            }
+        }
+    };
+}
+real!(f32);
+real!(f64);

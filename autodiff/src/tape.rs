@@ -1,0 +1,358 @@
+//! The tape: operations that were carried out, in order, with their values in one arena.
+
+use crate::op::{Leaf, Op, Past, evaluate};
+use crate::scalar::Scalar;
+use crate::shape::Shape;
+use simd::Phi;
+use std::fmt;
+use std::ops::Range;
+
+/// A value on a tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(u32);
+
+impl Var {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    pub(crate) fn from_index(i: usize) -> Self {
+        Var(u32::try_from(i).expect("a tape holds at most 2³² values"))
+    }
+}
+
+/// What is known about a recorded operation besides its value.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The operation with its inputs.
+    pub op: Op,
+    /// The shape of the value.
+    pub shape: Shape,
+    /// Whether axis 0 of the value is the examples, each computed from the same example of the inputs.
+    pub per_example: bool,
+    /// Whether something below it, or the node itself, computes one entry from several examples.
+    pub mixes: bool,
+    /// Whether it depends on an input.
+    pub reads_inputs: bool,
+    /// Whether it depends on a parameter.
+    pub reads_parameters: bool,
+    start: usize,
+    end: usize,
+}
+
+impl Node {
+    /// Where the value lies in the arena.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.start..self.start + self.shape.len()
+    }
+
+    /// Which leaf the node is, if it is one.
+    pub fn leaf(&self) -> Option<Leaf> {
+        if let Op::Leaf(leaf) = self.op { Some(leaf) } else { None }
+    }
+}
+
+/// A place on a tape to go back to.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    nodes: usize,
+    used: usize,
+    inputs: usize,
+    parameters: usize,
+}
+
+/// A recording: every operation runs at once and is kept with its inputs, which always lie below it in the arena.
+///
+/// ```
+/// use autodiff::{Gradient, Tape, Wrt};
+/// // f(w) = ½|x·w|² for one example x = (1, 2), at w = (3, −1): f = ½, df/dw = (x·w)·x = (1, 2).
+/// let mut tape = Tape::new();
+/// let w = tape.parameter([2, 1], &[3.0, -1.0]);
+/// let x = tape.input([1, 2], &[1.0, 2.0]);
+/// let z = tape.affine(x, w, 1.0, None);
+/// let squares = tape.row_dot(z, z);
+/// let f = tape.sum(squares, 0.5);
+/// assert_eq!(tape.value(f), [0.5]);
+///
+/// let mut gradient = Gradient::new(Wrt::PARAMETERS);
+/// tape.pull_once(f, &[1.0], &mut gradient)?;
+/// assert_eq!(gradient.parameter(0), [1.0, 2.0]);
+/// # Ok::<(), autodiff::Refusal>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Tape<T> {
+    nodes: Vec<Node>,
+    /// Never shrinks, so that a warm tape neither allocates nor fills.
+    arena: Vec<T>,
+    used: usize,
+    inputs: usize,
+    parameters: Vec<Var>,
+}
+
+impl<T: Scalar> Tape<T> {
+    /// An empty tape.
+    pub fn new() -> Self {
+        Tape { nodes: Vec::new(), arena: Vec::new(), used: 0, inputs: 0, parameters: Vec::new() }
+    }
+
+    /// The place that the recording has come to.
+    pub fn mark(&self) -> Mark {
+        Mark { nodes: self.nodes.len(), used: self.used, inputs: self.inputs, parameters: self.parameters.len() }
+    }
+
+    /// Forgets what was recorded after the mark and keeps the memory: parameters are recorded once, each batch after a rewind.
+    pub fn rewind(&mut self, mark: Mark) {
+        assert!(mark.nodes <= self.nodes.len(), "the mark lies ahead of the tape");
+        self.nodes.truncate(mark.nodes);
+        self.parameters.truncate(mark.parameters);
+        (self.used, self.inputs) = (mark.used, mark.inputs);
+    }
+
+    /// A value that is never differentiated and belongs to no example.
+    #[track_caller]
+    pub fn constant(&mut self, shape: impl Into<Shape>, values: &[T]) -> Var {
+        self.leaf(Leaf::Constant, shape.into(), values, false)
+    }
+
+    /// A value that is never differentiated, with axis 0 the examples: targets.
+    #[track_caller]
+    pub fn target(&mut self, shape: impl Into<Shape>, values: &[T]) -> Var {
+        self.leaf(Leaf::Constant, shape.into(), values, true)
+    }
+
+    /// The next input; axis 0 is the examples.
+    #[track_caller]
+    pub fn input(&mut self, shape: impl Into<Shape>, values: &[T]) -> Var {
+        let leaf = Leaf::Input(self.inputs);
+        let var = self.leaf(leaf, shape.into(), values, true);
+        self.inputs += 1;
+        var
+    }
+
+    /// The next parameter, shared by all examples. Used twice, it is a shared weight.
+    #[track_caller]
+    pub fn parameter(&mut self, shape: impl Into<Shape>, values: &[T]) -> Var {
+        let leaf = Leaf::Parameter(self.parameters.len());
+        let var = self.leaf(leaf, shape.into(), values, false);
+        self.parameters.push(var);
+        var
+    }
+
+    #[track_caller]
+    fn leaf(&mut self, leaf: Leaf, shape: Shape, values: &[T], per_example: bool) -> Var {
+        assert_eq!(shape.len(), values.len(), "shape {shape} needs {} values, {} were given", shape.len(), values.len());
+        assert!(!per_example || !shape.dims().is_empty(), "axis 0 is the examples, and a scalar has no axis");
+        self.grow(self.used + values.len());
+        self.arena[self.used..self.used + values.len()].copy_from_slice(values);
+        self.keep(Op::Leaf(leaf), shape, per_example, values.len())
+    }
+
+    /// `scale·X·W + s·1·β`: `x` is `[.., n_in]`, `w` is `[n_in, n_out]`, the bias with its scale `s` is `[n_out]`.
+    ///
+    /// # Panics
+    /// If the shapes do not fit, or if `w` or the bias belongs to examples.
+    #[track_caller]
+    pub fn affine(&mut self, x: Var, w: Var, scale: f64, bias: Option<(Var, f64)>) -> Var {
+        let (left, right) = (self.shape(x), self.shape(w));
+        assert!(right.dims().len() == 2 && !left.dims().is_empty(), "affine needs [.., n_in] and [n_in, n_out], given {left} and {right}");
+        assert_eq!(left.cols(), right.rows(), "affine needs [.., n_in] and [n_in, n_out], given {left} and {right}");
+        assert!(!self.node(w).per_example, "the weight of an affine map, {right}, must be shared by the examples");
+        let shape = left.with_cols(right.cols());
+        if let Some((b, _)) = bias {
+            let b_shape = self.shape(b);
+            assert_eq!(b_shape.dims(), [right.cols()], "the bias of {shape} has shape [{}], given {b_shape}", right.cols());
+            assert!(!self.node(b).per_example, "the bias of an affine map, {b_shape}, must be shared by the examples");
+        }
+        self.record(Op::Affine { x, w, scale, bias }, shape, self.node(x).per_example)
+    }
+
+    /// The transpose of a matrix that is shared by the examples.
+    ///
+    /// # Panics
+    /// If `x` has not two axes, or if its first is the examples.
+    #[track_caller]
+    pub fn transpose(&mut self, x: Var) -> Var {
+        let shape = self.shape(x);
+        assert_eq!(shape.dims().len(), 2, "only a matrix is transposed, given {shape}");
+        assert!(!self.node(x).per_example, "axis 0 of {shape} is the examples: transposing would mix them");
+        self.record(Op::Transpose(x), Shape::from([shape.cols(), shape.rows()]), false)
+    }
+
+    /// `x + y`, of one shape.
+    #[track_caller]
+    pub fn add(&mut self, x: Var, y: Var) -> Var {
+        let shape = self.same_shape("add", x, y);
+        self.record(Op::Add(x, y), shape, self.node(x).per_example)
+    }
+
+    /// `x − y`, of one shape.
+    #[track_caller]
+    pub fn sub(&mut self, x: Var, y: Var) -> Var {
+        let shape = self.same_shape("sub", x, y);
+        self.record(Op::Sub(x, y), shape, self.node(x).per_example)
+    }
+
+    /// `a·x`.
+    pub fn scale(&mut self, x: Var, a: f64) -> Var {
+        self.record(Op::Scale(x, a), self.shape(x).clone(), self.node(x).per_example)
+    }
+
+    /// `φ(x)`, entry by entry.
+    pub fn map(&mut self, phi: Phi, x: Var) -> Var {
+        self.record(Op::Map(phi, x), self.shape(x).clone(), self.node(x).per_example)
+    }
+
+    /// `z_r = Σ_c X_rc·Y_rc`: the last axis is summed away.
+    #[track_caller]
+    pub fn row_dot(&mut self, x: Var, y: Var) -> Var {
+        let shape = self.same_shape("row_dot", x, y);
+        self.needs_columns("row_dot", x);
+        self.record(Op::RowDot(x, y), shape.without_cols(), self.node(x).per_example)
+    }
+
+    /// `y_r = log Σ_c exp(X_rc)`: the last axis is summed away. Entries of ±1000 do no harm.
+    #[track_caller]
+    pub fn log_sum_exp(&mut self, x: Var) -> Var {
+        self.needs_columns("log_sum_exp", x);
+        self.record(Op::LogSumExp(x), self.shape(x).without_cols(), self.node(x).per_example)
+    }
+
+    /// `a·Σ x` over all entries: a scalar. Over examples it is the end of what one example is.
+    pub fn sum(&mut self, x: Var, a: f64) -> Var {
+        self.record(Op::Sum(x, a), Shape::scalar(), false)
+    }
+
+    #[track_caller]
+    fn same_shape(&self, op: &str, x: Var, y: Var) -> Shape {
+        let (left, right) = (self.node(x), self.node(y));
+        assert_eq!(left.shape, right.shape, "{op} needs two equal shapes, given {} and {}", left.shape, right.shape);
+        assert_eq!(
+            left.per_example, right.per_example,
+            "{op} of {} and {}: the first axis of one is the examples, of the other it is not",
+            left.shape, right.shape
+        );
+        left.shape.clone()
+    }
+
+    #[track_caller]
+    fn needs_columns(&self, op: &str, x: Var) {
+        let (shape, axes) = (self.shape(x), 1 + usize::from(self.node(x).per_example));
+        assert!(shape.dims().len() >= axes, "{op} sums the last axis away, and {shape} has none to spare");
+    }
+
+    fn record(&mut self, op: Op, shape: Shape, per_example: bool) -> Var {
+        let (len, saves) = (shape.len(), self.saves(op));
+        self.grow(self.used + len + saves);
+        // An operation reads below `used` and writes above it, so one split is the whole proof that they do not alias.
+        let (below, above) = self.arena.split_at_mut(self.used);
+        let (out, saved) = above[..len + saves].split_at_mut(len);
+        evaluate(op, &Past { nodes: &self.nodes, values: below }, out, saved);
+        self.keep(op, shape, per_example, len + saves)
+    }
+
+    fn keep(&mut self, op: Op, shape: Shape, per_example: bool, len: usize) -> Var {
+        let mut node = Node {
+            op,
+            shape,
+            per_example,
+            mixes: false,
+            reads_inputs: matches!(op, Op::Leaf(Leaf::Input(_))),
+            reads_parameters: matches!(op, Op::Leaf(Leaf::Parameter(_))),
+            start: self.used,
+            end: self.used + len,
+        };
+        for input in op.inputs() {
+            let input = &self.nodes[input.index()];
+            node.mixes |= input.mixes || (input.per_example && !per_example);
+            node.reads_inputs |= input.reads_inputs;
+            node.reads_parameters |= input.reads_parameters;
+        }
+        self.used = node.end;
+        self.nodes.push(node);
+        Var::from_index(self.nodes.len() - 1)
+    }
+
+    fn grow(&mut self, len: usize) {
+        if self.arena.len() < len {
+            self.arena.resize(len, T::ZERO);
+        }
+    }
+
+    /// What is known about a value.
+    pub fn node(&self, v: Var) -> &Node {
+        &self.nodes[v.index()]
+    }
+
+    /// The value.
+    pub fn value(&self, v: Var) -> &[T] {
+        &self.arena[self.node(v).range()]
+    }
+
+    /// The value of a leaf, to be changed in place; what was recorded on top of it keeps its old values until it is recorded again.
+    ///
+    /// # Panics
+    /// If the value was computed.
+    #[track_caller]
+    pub fn leaf_mut(&mut self, v: Var) -> &mut [T] {
+        let node = &self.nodes[v.index()];
+        assert!(matches!(node.op, Op::Leaf(_)), "only a leaf can be changed, and this is {}", node.op.name());
+        &mut self.arena[node.range()]
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, v: Var) -> &Shape {
+        &self.node(v).shape
+    }
+
+    /// The parameters, in the order of their recording.
+    pub fn parameters(&self) -> &[Var] {
+        &self.parameters
+    }
+
+    /// Number of inputs.
+    pub fn n_inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// All values, in the order of their recording.
+    pub fn vars(&self) -> impl DoubleEndedIterator<Item = Var> + use<T> {
+        (0..self.nodes.len()).map(Var::from_index)
+    }
+
+    /// Floating-point operations of one push of one lane through the whole tape; a pull takes as many.
+    pub fn flops(&self) -> u64 {
+        let mut sum = 0;
+        for v in self.vars() {
+            self.edges(v, |_, edge| sum += edge.flops());
+        }
+        sum
+    }
+
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub(crate) fn past(&self) -> Past<'_, T> {
+        Past { nodes: &self.nodes, values: &self.arena }
+    }
+
+    /// What the operation saved for its derivative.
+    pub(crate) fn saved(&self, v: Var) -> &[T] {
+        let node = self.node(v);
+        &self.arena[node.range().end..node.end]
+    }
+}
+
+/// One line a value: its number, operation, inputs and shape.
+impl<T: Scalar> fmt::Display for Tape<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, node) in self.nodes.iter().enumerate() {
+            write!(f, "%{i} = {}", node.op.name())?;
+            for (k, v) in node.op.inputs().enumerate() {
+                write!(f, "{}%{}", if k == 0 { " " } else { ", " }, v.index())?;
+            }
+            writeln!(f, " : {}{}", node.shape, if node.per_example { " per example" } else { "" })?;
+        }
+        Ok(())
+    }
+}
