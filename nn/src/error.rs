@@ -1,0 +1,130 @@
+//! Errors of models and of their files.
+
+use thiserror::Error;
+
+/// Text from a file, made safe for a terminal and for one line: control characters escaped, at most 40 characters.
+pub(crate) fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(40).flat_map(char::escape_debug).collect();
+    if text.chars().nth(40).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// What is wrong with a model.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The file is not TOML.
+    #[error("the model is not valid TOML: {0}")]
+    Syntax(String),
+    /// A key that no model has.
+    #[error("{place}: unknown key `{}`; did you mean `{nearest}`?", shortened(key))]
+    UnknownKey {
+        /// Where.
+        place: String,
+        /// The key.
+        key: String,
+        /// The known key that is spelt most alike.
+        nearest: String,
+    },
+    /// A key that must be there.
+    #[error("{place}: the key `{key}` is missing")]
+    MissingKey {
+        /// Where.
+        place: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A value that the key cannot have.
+    #[error("{place}: `{key}` must be {wanted}, and it is {given}")]
+    Value {
+        /// Where.
+        place: String,
+        /// The key.
+        key: String,
+        /// What it must be.
+        wanted: String,
+        /// What it is.
+        given: String,
+    },
+    /// A part of the model file that this version does not have.
+    #[error("{place}: {what} is not in this version of the library, which has {instead}")]
+    NotInThisVersion {
+        /// Where.
+        place: String,
+        /// What was asked for.
+        what: String,
+        /// What there is.
+        instead: String,
+    },
+    /// An input shape that is none.
+    #[error("input must be [features] or an image of three extents, all at least 1, and it is {input:?}")]
+    Input {
+        /// The shape given.
+        input: Vec<usize>,
+    },
+    /// The network does not end in a row of outputs.
+    #[error("a network ends in a row of outputs, [n], and this one ends in {shape:?}")]
+    Output {
+        /// The shape at the end.
+        shape: Vec<usize>,
+    },
+    /// No layer has parameters.
+    #[error("the network has no parameters: add a dense layer")]
+    NoParameters,
+    /// A layer cannot read the shape that it is given.
+    #[error("{place} reads {reads}, and it is given {given:?}")]
+    Shape {
+        /// The layer.
+        place: String,
+        /// What it can read.
+        reads: String,
+        /// What it is given.
+        given: Vec<usize>,
+    },
+    /// The branches of a residual layer have different shapes.
+    #[error("{place}: the layers give {branch:?} and the shortcut gives {shortcut:?}, and only equal shapes add up")]
+    Residual {
+        /// The layer.
+        place: String,
+        /// The shape of the branch.
+        branch: Vec<usize>,
+        /// The shape of the shortcut.
+        shortcut: Vec<usize>,
+    },
+    /// A layer without outputs.
+    #[error("{place}: `out` must be at least 1")]
+    NoOutputs {
+        /// The layer.
+        place: String,
+    },
+    /// A weight that no memory holds.
+    #[error("{place}: a weight from {n_in} to {out} features is too large")]
+    TooLarge {
+        /// The layer.
+        place: String,
+        /// Its fan-in.
+        n_in: usize,
+        /// Its outputs.
+        out: usize,
+    },
+    /// More parameters than memory should be asked for.
+    #[error("the network has {parameters} parameters, and at most {most} are allocated: make the layers narrower")]
+    TooManyParameters {
+        /// How many there are.
+        parameters: u128,
+        /// How many there may be.
+        most: u128,
+    },
+    /// A scale that is no standard deviation.
+    #[error("{place}: `{key}` must be a finite number of at least 0, and it is {value}")]
+    Std {
+        /// The layer.
+        place: String,
+        /// Which scale.
+        key: &'static str,
+        /// Its value.
+        value: f64,
+    },
+}

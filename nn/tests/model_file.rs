@@ -1,0 +1,385 @@
+//! The model file: round trips, defaults, every error, and text from strangers.
+
+use nn::{Dense, Layer, ModelError, Network, Parameterization, Phi, dense, exp, parse_model, relu, residual, residual_with_shortcut, tanh};
+use proptest::prelude::*;
+
+/// A model with one list of layers behind `input = [3]`.
+fn layers(list: &str) -> Result<Network, ModelError> {
+    parse_model(&format!("input = [3]\nlayers = [{list}]"))
+}
+
+fn message(text: &str) -> String {
+    parse_model(text).unwrap_err().to_string()
+}
+
+fn layer_message(layer: &str) -> String {
+    layers(&format!("{layer}, {{type = 'dense', out = 1}}")).unwrap_err().to_string()
+}
+
+#[test]
+fn a_model_is_what_it_says() {
+    let text = r#"
+        input = [64]
+        parameterization = "standard"
+        layout = "nhwc"
+
+        [[layers]]
+        type = "dense"
+        out = 512
+        w_std = 1.25
+        b_std = 0.1
+        bias = false
+
+        [[layers]]
+        type = "residual"
+        layers = [{ type = "relu" }, { type = "dense", out = 5 }]
+        shortcut = [{ type = "dense", out = 5, w_std = 2 }]
+
+        [[layers]]
+        type = "residual"
+          [[layers.layers]]
+          type = "tanh"
+          [[layers.layers]]
+          type = "dense"
+          out = 5
+
+        [[layers]]
+        type = "erf"
+        [[layers]]
+        type = "exp"
+    "#;
+    let want = [
+        dense(512).std(1.25, 0.1).without_bias(),
+        residual_with_shortcut([relu(), dense(5)], [dense(5).std(2.0, 0.0)]),
+        residual([tanh(), dense(5)]),
+        nn::erf(),
+        exp(),
+    ];
+    assert_eq!(parse_model(text).unwrap(), Network::new([64], want).unwrap().parameterized(Parameterization::Standard));
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let network = parse_model("input = [3]\n[[layers]]\ntype = 'dense'\nout = 4").unwrap();
+    assert_eq!(network.parameterization(), Parameterization::Ntk);
+    assert_eq!(network.layers(), [Layer::Dense(Dense { out: 4, w_std: 1.0, b_std: 0.0, bias: true })]);
+    assert_eq!(network.layers(), [dense(4)]);
+    for layout in ["nhwc", "nchw"] {
+        assert_eq!(parse_model(&format!("input = [3]\nlayout = '{layout}'\nlayers = [{{type = 'dense', out = 4}}]")).unwrap(), network);
+    }
+    let explicit = layers("{type = 'residual', layers = [], shortcut = []}, {type = 'dense', out = 4, w_std = 1, b_std = 0}").unwrap();
+    assert_eq!(explicit.layers(), [residual([]), dense(4)]);
+}
+
+#[test]
+fn whole_numbers_are_scales() {
+    let network = layers("{type = 'dense', out = 1, w_std = 2, b_std = 0}").unwrap();
+    assert_eq!(network.layers(), [dense(1).std(2.0, 0.0)]);
+    let network = layers("{type = 'dense', out = 1, w_std = 0, b_std = 3}").unwrap();
+    assert_eq!(network.layers(), [dense(1).std(0.0, 3.0)]);
+}
+
+#[test]
+fn unknown_keys_name_the_nearest_known_one() {
+    let with = |key: &str| message(&format!("input = [3]\n{key} = 1\nlayers = []"));
+    assert_eq!(with("layer"), "the model: unknown key `layer`; did you mean `layers`?");
+    assert_eq!(with("imput"), "the model: unknown key `imput`; did you mean `input`?");
+    assert_eq!(with("parametrization"), "the model: unknown key `parametrization`; did you mean `parameterization`?");
+    assert_eq!(with("base_widht"), "the model: unknown key `base_widht`; did you mean `base_width`?");
+    assert_eq!(layer_message("{type = 'dense', out = 2, wstd = 1.0}"), "layers[0]: unknown key `wstd`; did you mean `w_std`?");
+    assert_eq!(layer_message("{type = 'relu', alpha = 1.0}"), "layers[0]: unknown key `alpha`; did you mean `type`?");
+    assert_eq!(
+        layer_message("{type = 'residual', layers = [], shortcuts = []}"),
+        "layers[0]: unknown key `shortcuts`; did you mean `shortcut`?"
+    );
+    assert_eq!(
+        layer_message("{type = 'residual', layers = [{type = 'relu'}, {type = 'dense', outs = 3}]}"),
+        "layers[0].layers[1]: unknown key `outs`; did you mean `out`?"
+    );
+    assert_eq!(
+        layer_message("{type = 'residual', layers = [], shortcut = [{type = 'dense', out = 3, b = 3}]}"),
+        "layers[0].shortcut[0]: unknown key `b`; did you mean `out`?"
+    );
+    // A name may hold anything, and a message is one line of a terminal.
+    assert_eq!(with(r#""\u001b[31m\n""#), r"the model: unknown key `\u{1b}[31m\n`; did you mean `input`?");
+    let long = with(&"x".repeat(100_000));
+    assert_eq!(long, format!("the model: unknown key `{}…`; did you mean `input`?", "x".repeat(40)));
+}
+
+#[test]
+fn missing_keys_are_named() {
+    assert_eq!(message(""), "the model: the key `input` is missing");
+    assert_eq!(message("input = [3]"), "the model: the key `layers` is missing");
+    assert_eq!(layer_message("{out = 3}"), "layers[0]: the key `type` is missing");
+    assert_eq!(layer_message("{type = 'dense'}"), "layers[0]: the key `out` is missing");
+    assert_eq!(layer_message("{type = 'residual'}"), "layers[0]: the key `layers` is missing");
+    assert_eq!(layer_message("{type = 'residual', shortcut = []}"), "layers[0]: the key `layers` is missing");
+}
+
+#[test]
+fn sizes_are_whole_numbers_of_at_least_one() {
+    for (given, shown) in [
+        ("0", "0 (integer)"),
+        ("-1", "-1 (integer)"),
+        ("1099511627777", "1099511627777 (integer)"),
+        ("9223372036854775807", "9223372036854775807 (integer)"),
+        ("1.5", "1.5 (float)"),
+        ("2.0", "2.0 (float)"),
+        ("true", "true (boolean)"),
+        ("'7'", "\"7\""),
+        ("2020-01-01", "2020-01-01 (datetime)"),
+        ("[2]", "a list of 1"),
+        ("{}", "a table"),
+    ] {
+        let want = format!("must be a whole number from 1 to 2^40, and it is {shown}");
+        assert_eq!(layer_message(&format!("{{type = 'dense', out = {given}}}")), format!("layers[0]: `out` {want}"));
+        assert_eq!(message(&format!("input = [{given}]\nlayers = []")), format!("the model: `input` {want}"));
+        assert_eq!(message(&format!("input = [4, 4, {given}]\nlayers = []")), format!("the model: `input` {want}"));
+    }
+    assert_eq!(
+        layer_message("{type = 'dense', out = 1099511627776}"),
+        "layers[0] (dense): a weight from 3 to 1099511627776 features is too large"
+    );
+    let beyond = message("input = [9223372036854775808]\nlayers = []");
+    assert!(beyond.starts_with("the model is not valid TOML: ") || beyond.contains("whole number"), "{beyond}");
+}
+
+#[test]
+fn input_is_features_or_an_image() {
+    let dense = "layers = [{type = 'dense', out = 1}]";
+    assert_eq!(message(&format!("input = 3\n{dense}")), "the model: `input` must be a list of sizes, such as [64], and it is 3 (integer)");
+    assert_eq!(message(&format!("input = '3'\n{dense}")), "the model: `input` must be a list of sizes, such as [64], and it is \"3\"");
+    for (list, shown) in [("", "[]"), ("2, 2", "[2, 2]")] {
+        assert_eq!(
+            message(&format!("input = [{list}]\n{dense}")),
+            format!("input must be [features] or an image of three extents, all at least 1, and it is {shown}")
+        );
+    }
+    let wanted = "the model: `input` must be [features] or an image of three extents, and it is a list of 4";
+    assert_eq!(message(&format!("input = [1, 1, 1, 1]\n{dense}")), wanted);
+    for layout in ["nhwc", "nchw"] {
+        assert_eq!(
+            message(&format!("input = [28, 28, 1]\nlayout = '{layout}'\n{dense}")),
+            "layers[0] (dense) reads features, [n], and it is given [28, 28, 1]"
+        );
+    }
+}
+
+#[test]
+fn scales_are_finite_and_not_negative() {
+    for key in ["w_std", "b_std"] {
+        for (given, shown) in [
+            ("nan", "nan (float)"),
+            ("inf", "inf (float)"),
+            ("-inf", "-inf (float)"),
+            ("-1e-300", ""),
+            ("-1", "-1 (integer)"),
+            ("true", "true (boolean)"),
+            ("'1.0'", "\"1.0\""),
+            ("[1.0]", "a list of 1"),
+        ] {
+            let got = layer_message(&format!("{{type = 'dense', out = 2, {key} = {given}}}"));
+            let want = format!("layers[0]: `{key}` must be a finite number of at least 0, and it is {shown}");
+            assert!(if shown.is_empty() { got.starts_with(&want) } else { got == want }, "{got}");
+        }
+    }
+}
+
+#[test]
+fn values_of_another_type_are_refused() {
+    assert_eq!(layer_message("{type = 'dense', out = 2, bias = 1}"), "layers[0]: `bias` must be true or false, and it is 1 (integer)");
+    assert_eq!(layer_message("{type = 'dense', out = 2, bias = 'no'}"), "layers[0]: `bias` must be true or false, and it is \"no\"");
+    assert_eq!(layer_message("{type = 3}"), "layers[0]: `type` must be a string, and it is 3 (integer)");
+    assert_eq!(layer_message("'relu'"), "the model: `layers` must be a list of layers, and it is a list of 2");
+    assert_eq!(message("input = [3]\nlayers = 3"), "the model: `layers` must be a list of layers, and it is 3 (integer)");
+    assert_eq!(message("input = [3]\n[layers]\ntype = 'relu'"), "the model: `layers` must be a list of layers, and it is a table");
+    assert_eq!(layer_message("{type = 'residual', layers = {}}"), "layers[0]: `layers` must be a list of layers, and it is a table");
+    assert_eq!(
+        layer_message("{type = 'residual', layers = [], shortcut = 'identity'}"),
+        "layers[0]: `shortcut` must be a list of layers, and it is \"identity\""
+    );
+    assert_eq!(
+        message("input = [3]\nparameterization = 1\nlayers = []"),
+        "the model: `parameterization` must be a string, and it is 1 (integer)"
+    );
+    assert_eq!(
+        message("input = [3]\nparameterization = 'NTK'\nlayers = []"),
+        "the model: `parameterization` must be \"ntk\" or \"standard\", and it is \"NTK\""
+    );
+    assert_eq!(message("input = [3]\nlayout = 'hwc'\nlayers = []"), "the model: `layout` must be \"nhwc\" or \"nchw\", and it is \"hwc\"");
+}
+
+#[test]
+fn what_is_not_here_yet_is_refused_by_name() {
+    assert_eq!(
+        message("input = [3]\nparameterization = 'mup'\nbase_width = 64\nlayers = []"),
+        "the model: parameterization \"mup\" is not in this version of the library, which has \"ntk\" and \"standard\""
+    );
+    for text in ["base_width = 64", "parameterization = 'standard'\nbase_width = 64"] {
+        assert_eq!(
+            message(&format!("input = [3]\n{text}\nlayers = []")),
+            "the model: `base_width` must be absent unless parameterization is \"mup\", and it is given"
+        );
+    }
+    for planned in
+        ["conv", "flatten", "global_avg_pool", "avg_pool", "sum_pool", "max_pool", "layer_norm", "leaky_relu", "gelu", "rbf", "identity"]
+    {
+        assert_eq!(
+            layer_message(&format!("{{type = '{planned}', out = 3, filter = [3, 3]}}")),
+            format!(
+                "layers[0]: the layer type \"{planned}\" is not in this version of the library, which has dense, residual, relu, erf, tanh, exp"
+            )
+        );
+    }
+}
+
+#[test]
+fn unknown_types_name_the_nearest_known_one() {
+    for (given, nearest) in
+        [("denze", "dense"), ("ReLU", "relu"), ("resdual", "residual"), ("tahn", "tanh"), ("convv", "conv"), ("", "erf")]
+    {
+        assert_eq!(
+            layer_message(&format!("{{type = '{given}'}}")),
+            format!("layers[0]: `type` must be a known layer type, perhaps \"{nearest}\", and it is \"{given}\"")
+        );
+    }
+    assert!(layer_message(r#"{type = "\u001b[2J"}"#).ends_with(r#"and it is "\u{1b}[2J""#));
+    assert!(layer_message(&format!("{{type = '{}'}}", "é".repeat(100_000))).len() < 200);
+}
+
+#[test]
+fn models_without_parameters_or_with_shapes_that_do_not_fit_are_refused() {
+    assert_eq!(message("input = [3]\nlayers = []"), "the network has no parameters: add a dense layer");
+    assert_eq!(layers("{type = 'relu'}").unwrap_err(), ModelError::NoParameters);
+    assert_eq!(
+        layer_message("{type = 'residual', layers = [{type = 'dense', out = 4}]}"),
+        "layers[0] (residual): the layers give [4] and the shortcut gives [3], and only equal shapes add up"
+    );
+}
+
+#[test]
+fn syntax_errors_show_the_line() {
+    let error = message("input = [3]\nlayers = [");
+    assert!(error.starts_with("the model is not valid TOML: TOML parse error at line 2, column "), "{error}");
+    assert!(message("input = [3]\ninput = [4]").contains("duplicate key"));
+    assert!(!message("input = [3]\n\u{1b}[2J = 1").contains('\u{1b}'));
+    assert!(message(&format!("input = [3]\n{} = = 1", "x".repeat(100_000))).len() < 2000);
+    assert!(matches!(parse_model("\u{feff}\u{0}"), Err(ModelError::Syntax(_))));
+}
+
+/// Models and values that nest as deep as text can make them; the answer may be any, but there must be one.
+#[test]
+fn deep_nesting_is_an_answer_and_no_stack_overflow() {
+    for depth in [10, 30, 50, 100, 1000, 100_000] {
+        let (open, close) = ("{type = 'residual', layers = [".repeat(depth), "]}".repeat(depth));
+        let answer = layers(&format!("{open}{close}, {{type = 'dense', out = 3}}"));
+        match answer {
+            Ok(network) => assert!(depth <= 50 && network.parameters().len() == 2),
+            Err(error) => assert!(depth > 30 && matches!(error, ModelError::Syntax(_)), "{depth}: {error}"),
+        }
+
+        let lists = message(&format!("input = {}{}\nlayers = []", "[".repeat(depth), "]".repeat(depth)));
+        assert!(lists.contains("a whole number") || lists.contains("not valid TOML"), "{lists}");
+    }
+    // Headers nest without brackets, and inline tables below dotted keys nest deepest of all.
+    for depth in [10, 60, 78, 79, 80, 81, 400] {
+        let headers: String = (1..=depth).map(|n| format!("[[layers{}]]\ntype = 'residual'\n", ".layers".repeat(n - 1))).collect();
+        let answer = parse_model(&format!("input = [3]\n{headers}"));
+        assert!(answer.is_err());
+        let dotted = format!("{}a = ", "a.".repeat(78));
+        let tables = format!("input = {}1{}\nlayers = []", format!("{{{dotted}").repeat(depth), "}".repeat(depth));
+        assert!(parse_model(&tables).is_err());
+    }
+}
+
+#[test]
+fn a_model_nests_as_deep_written_as_read() {
+    let mut layer = relu();
+    for depth in 1..=30 {
+        layer = residual([layer]);
+        let network = Network::new([3], [layer.clone(), dense(1)]).unwrap();
+        assert_eq!(parse_model(&network.to_toml()), Ok(network), "depth {depth}");
+    }
+}
+
+#[test]
+fn the_file_that_is_written_is_readable() {
+    let network = Network::new([64], [dense(512).std(1.5, 0.1), relu(), dense(10).without_bias()]).unwrap();
+    let text = network.to_toml();
+    for part in ["input = [64]", "parameterization = \"ntk\"", "[[layers]]", "type = \"dense\"", "out = 512", "w_std = 1.5", "bias = false"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+/// A layer that keeps `n` features.
+fn keeping(n: usize) -> impl Strategy<Value = Layer> {
+    let std = || prop_oneof![Just(0.0), Just(1.0), Just(5e-324), Just(f64::MAX), 0.0..1e3];
+    let dense = (std(), std(), any::<bool>()).prop_map(move |(w, b, bias)| {
+        let layer = dense(n).std(w, b);
+        if bias { layer } else { layer.without_bias() }
+    });
+    let leaf = prop_oneof![prop::sample::select(Phi::ALL.to_vec()).prop_map(Layer::Activation), dense];
+    leaf.prop_recursive(4, 20, 4, |inner| {
+        let list = || prop::collection::vec(inner.clone(), 0..4);
+        (list(), list()).prop_map(|(layers, shortcut)| residual_with_shortcut(layers, shortcut))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #[test]
+    fn every_model_survives_its_file(
+        (n, list) in (1_usize..2000).prop_flat_map(|n| (Just(n), prop::collection::vec(keeping(n), 0..6))),
+        n_in in prop_oneof![1_usize..1000, Just(1_usize << 20)], outputs in 1_usize..100, standard in any::<bool>(),
+    ) {
+        let layers = [vec![dense(n)], list, vec![dense(outputs)]].concat();
+        let network = Network::new([n_in], layers).unwrap();
+        let network = if standard { network.parameterized(Parameterization::Standard) } else { network };
+        let text = network.to_toml();
+        let read = parse_model(&text);
+        prop_assert_eq!(read.as_ref(), Ok(&network), "{}", text);
+        prop_assert_eq!(read.unwrap().to_toml(), text);
+    }
+}
+
+const MODEL: &str = r#"input = [64]
+parameterization = "standard"
+[[layers]]
+type = "dense"
+out = 512
+w_std = 1.5
+bias = false
+[[layers]]
+type = "residual"
+layers = [{ type = "relu" }, { type = "dense", out = 512 }]
+shortcut = []
+[[layers]]
+type = "dense"
+out = 10
+"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
+    #[test]
+    fn random_text_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        prop_assert!(parse_model(&String::from_utf8_lossy(&bytes)).is_err());
+    }
+
+    #[test]
+    fn mutated_models_never_panic(changes in prop::collection::vec((0..MODEL.len(), 0_usize..12, any::<u8>(), 0_usize..3), 1..4)) {
+        let mut bytes = MODEL.as_bytes().to_vec();
+        for (from, len, byte, kind) in changes {
+            let from = from.min(bytes.len());
+            let to = (from + len).min(bytes.len());
+            match kind {
+                0 => bytes[from..to].fill(byte),
+                1 => { bytes.drain(from..to); }
+                _ => { let copy = bytes[from..to].to_vec(); bytes.splice(from..from, copy); }
+            }
+        }
+        if let Err(error) = parse_model(&String::from_utf8_lossy(&bytes)) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}
