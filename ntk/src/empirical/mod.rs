@@ -1,0 +1,80 @@
+//! Kernels of finite networks: the empirical NTK by several strategies, and the kernel of the outputs.
+
+mod blocks;
+mod jacobian;
+mod products;
+mod reduce;
+mod structured;
+
+use autodiff::{Float, Scalar, Shape, Tape, Var};
+use nn::Network;
+
+pub use blocks::{empirical_nngp, empirical_ntk, empirical_ntk_in_blocks};
+pub use jacobian::{Jacobian, jacobian};
+pub use reduce::{Kernel, Outputs};
+
+/// A real scalar: `f32` or `f64`.
+pub trait Real: Scalar + Float {}
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// How the empirical kernel is computed. All of them give the same kernel, up to rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Strategy {
+    /// The one that is expected to be fastest: in this version always [`Structured`](Strategy::Structured).
+    #[default]
+    Auto,
+    /// The reference: per-example Jacobians `J`, written out, and `Θ = J·Jᵀ` (Novak, Sohl-Dickstein and Schoenholz 2022, section 3.1).
+    Jacobian,
+    /// Columns of `Θ` one after the other, `Θ v = J (Jᵀ v)`, by a pull and a push (the same, section 3.2).
+    Products,
+    /// Features and cotangents of every layer kept apart, and their Gram matrices multiplied entry by entry (the same, section 3.3):
+    /// `Θ[i,j,a,b] = Σ_layers α² (x_i·x_j)(g_ia·g_jb)`.
+    Structured,
+}
+
+/// A function of inputs and parameters that records itself on a tape: what the empirical kernel is the kernel of.
+pub trait Function<T: Scalar>: Sync {
+    /// The shape of `entries` numbers of input, with axis 0 the examples.
+    ///
+    /// # Panics
+    /// If they are not whole examples.
+    fn input_shape(&self, entries: usize) -> Shape;
+    /// Puts the parameters on a tape.
+    fn parameters(&self, tape: &mut Tape<T>) -> Vec<Var>;
+    /// Records the function; returns the outputs, `[examples, outputs]`.
+    fn record(&self, tape: &mut Tape<T>, parameters: &[Var], x: Var) -> Var;
+}
+
+/// A network with the values of its parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Finite<'a, T> {
+    /// The network.
+    pub network: &'a Network,
+    /// Its parameters, as [`Network::init`] gives them.
+    pub parameters: &'a [Vec<T>],
+}
+
+impl<T: Scalar> Function<T> for Finite<'_, T> {
+    fn input_shape(&self, entries: usize) -> Shape {
+        self.network.input_shape(entries)
+    }
+
+    fn parameters(&self, tape: &mut Tape<T>) -> Vec<Var> {
+        self.network.leaves(tape, self.parameters)
+    }
+
+    fn record(&self, tape: &mut Tape<T>, parameters: &[Var], x: Var) -> Var {
+        self.network.record(tape, parameters, x)
+    }
+}
+
+/// `n` zeros.
+pub(crate) fn zeros<T: Scalar>(n: usize) -> Vec<T> {
+    vec![T::ZERO; n]
+}
+
+/// The number `x`, rounded to `T`. (`T::of` alone is ambiguous for a [`Real`], which has it from both of its traits.)
+pub(crate) fn number<T: Scalar>(x: f64) -> T {
+    T::of(x)
+}

@@ -1,0 +1,26 @@
+//! The neural tangent kernel
+//!
+//! `Θ[i, j, a, b] = ⟨∂f_a(x_i)/∂θ, ∂f_b(x_j)/∂θ⟩`,
+//!
+//! several ways to it, and what it predicts.
+//!
+//! - [`empirical_ntk`]: of a finite network, by explicit Jacobians (the reference), by products with vectors, or by the structure of its
+//!   layers (the fast one); [`empirical_nngp`]: the kernel of its outputs.
+//! - [`InfiniteKernel`]: NNGP and NTK of the same description at infinite width, in closed form.
+//! - [`Spectrum`]: eigenvalues and eigenvectors of a kernel.
+//! - [`Flow`]: what gradient flow makes of a network whose kernel stays as it is, at any time.
+//!
+//! Arrays are row-major; inputs are `[examples, features]`.
+#![forbid(unsafe_code)]
+
+mod empirical;
+mod infinite;
+mod predict;
+mod spectrum;
+
+pub use empirical::{
+    Finite, Function, Jacobian, Kernel, Outputs, Real, Strategy, empirical_nngp, empirical_ntk, empirical_ntk_in_blocks, jacobian,
+};
+pub use infinite::{InfiniteKernel, Kernels, NoLimit, dual};
+pub use predict::{Flow, Time, full_matrix};
+pub use spectrum::{MatrixError, Spectrum};

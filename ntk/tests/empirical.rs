@@ -1,0 +1,331 @@
+//! The empirical kernel: every strategy against a slow one, on a grid of functions.
+
+use autodiff::{Gradient, Phi, Refusal, Scalar, Shape, Tape, Var, Wrt};
+use nn::{Layer, Network, Parameterization, dense, erf, exp, relu, residual, residual_with_shortcut, tanh};
+use ntk::{Finite, Function, Kernel, Outputs, Real, Strategy, empirical_nngp, empirical_ntk, empirical_ntk_in_blocks, jacobian};
+
+const STRATEGIES: [Strategy; 4] = [Strategy::Auto, Strategy::Jacobian, Strategy::Products, Strategy::Structured];
+
+fn inputs<T: Scalar>(n: usize, d: usize, seed: u64) -> Vec<T> {
+    nn::normals(seed, 99, n * d)
+}
+
+/// Straight from the definition: one example after the other, one output after the other, and plain sums.
+fn slow<T: Real>(f: &impl Function<T>, x1: &[T], x2: &[T], d: usize, kept: Outputs) -> Vec<f64> {
+    let rows = |x: &[T]| -> Vec<Vec<Vec<f64>>> {
+        let one = |x: &[T]| {
+            let mut tape = Tape::new();
+            let parameters = f.parameters(&mut tape);
+            let x = tape.input(f.input_shape(d), x);
+            let y = f.record(&mut tape, &parameters, x);
+            let o = tape.value(y).len();
+            (0..o)
+                .map(|a| {
+                    let seed: Vec<T> = (0..o).map(|b| <T as Scalar>::of(f64::from(u8::from(a == b)))).collect();
+                    let mut gradient = Gradient::new(Wrt::PARAMETERS);
+                    tape.pull_once(y, &seed, &mut gradient).unwrap();
+                    gradient.parameters().flatten().map(|g| g.primal()).collect()
+                })
+                .collect()
+        };
+        x.chunks(d).map(one).collect()
+    };
+    let (j1, j2) = (rows(x1), rows(x2));
+    let mut out = Vec::new();
+    for a1 in &j1 {
+        for a2 in &j2 {
+            let o = a1.len();
+            let theta = |a: usize, b: usize| -> f64 { a1[a].iter().zip(&a2[b]).map(|(x, y)| x * y).sum() };
+            match kept {
+                Outputs::Full => (0..o).for_each(|a| out.extend((0..o).map(|b| theta(a, b)))),
+                Outputs::Diagonal => out.extend((0..o).map(|a| theta(a, a))),
+                Outputs::Trace => out.push((0..o).map(|a| theta(a, a)).sum::<f64>() / o as f64),
+                Outputs::Sum => {
+                    out.push((0..o).flat_map(|a| (0..o).map(move |b| (a, b))).map(|(a, b)| theta(a, b)).sum::<f64>() / o as f64)
+                }
+            }
+        }
+    }
+    out
+}
+
+fn assert_close<T: Real>(kernel: &Kernel<T>, want: &[f64], bound: f64, what: &str) {
+    assert_eq!(kernel.values.len(), want.len(), "{what}");
+    assert_eq!(kernel.shape().iter().product::<usize>(), want.len(), "{what}");
+    let largest = want.iter().fold(0.0_f64, |m, w| m.max(w.abs()));
+    for (i, (k, w)) in kernel.values.iter().zip(want).enumerate() {
+        let error = (k.primal() - w).abs();
+        assert!(error <= bound * largest, "{what}: entry {i} is {k} and should be {w}");
+    }
+}
+
+fn check_all<T: Real>(f: &impl Function<T>, d: usize, bound: f64, what: &str) {
+    let (x1, x2) = (inputs::<T>(5, d, 1), inputs::<T>(3, d, 2));
+    for kept in Outputs::ALL {
+        let (same, other) = (slow(f, &x1, &x1, d, kept), slow(f, &x1, &x2, d, kept));
+        for strategy in STRATEGIES {
+            let what = format!("{what}, {kept:?}, {strategy:?}");
+            assert_close(&empirical_ntk(f, &x1, None, kept, strategy).unwrap(), &same, bound, &what);
+            assert_close(&empirical_ntk(f, &x1, Some(&x1), kept, strategy).unwrap(), &same, bound, &what);
+            assert_close(&empirical_ntk(f, &x1, Some(&x2), kept, strategy).unwrap(), &other, bound, &what);
+        }
+    }
+}
+
+fn grid() -> Vec<(usize, Vec<Layer>)> {
+    let hidden = |n| dense(n).std(1.5, 0.2);
+    vec![
+        (4, vec![dense(1)]),
+        (4, vec![dense(3).without_bias()]),
+        (1, vec![hidden(1), relu(), hidden(1)]),
+        (4, vec![hidden(7), relu(), hidden(3)]),
+        (4, vec![hidden(7), erf(), hidden(5).without_bias(), tanh(), hidden(2)]),
+        (4, vec![hidden(6), residual([relu(), hidden(6), tanh(), hidden(6)]), relu(), hidden(3)]),
+        (4, vec![residual_with_shortcut([hidden(5), erf(), hidden(5)], [dense(5).std(0.7, 0.0)]), residual([tanh()]), hidden(2), exp()]),
+        (3, vec![residual([hidden(3), residual([relu(), hidden(3)])]), hidden(1)]),
+    ]
+}
+
+#[test]
+fn every_strategy_gives_the_kernel_of_every_network() {
+    for (d, layers) in grid() {
+        for parameterization in Parameterization::ALL {
+            let network = Network::new([d], layers.clone()).unwrap().parameterized(parameterization);
+            let what = format!("{:?} of {network}", parameterization);
+            let parameters = network.init::<f64>(3).unwrap();
+            check_all(&Finite { network: &network, parameters: &parameters }, d, 1e-12, &what);
+            let parameters = network.init::<f32>(3).unwrap();
+            check_all(&Finite { network: &network, parameters: &parameters }, d, 2e-5, &what);
+        }
+    }
+}
+
+/// Functions that share weights in every way that a tape can.
+#[derive(Clone, Copy, Debug)]
+enum Tied {
+    /// One weight in two layers.
+    Twice,
+    /// `tanh(x·W)·Wᵀ`.
+    Transposed,
+    /// One weight straight, transposed, and straight again, around a residual sum.
+    Mixed,
+    /// The weight of a layer is the product of two parameters.
+    Composed,
+    /// One bias in two layers, and a bias that is the image of a parameter.
+    Biases,
+    /// Two sites for each example, summed by a product of rows.
+    Sites,
+}
+
+const TIED: [Tied; 6] = [Tied::Twice, Tied::Transposed, Tied::Mixed, Tied::Composed, Tied::Biases, Tied::Sites];
+
+impl<T: Scalar> Function<T> for Tied {
+    fn input_shape(&self, entries: usize) -> Shape {
+        match self {
+            Tied::Sites => Shape::from([entries / 4, 2, 2]),
+            Tied::Twice | Tied::Transposed | Tied::Mixed | Tied::Composed | Tied::Biases => Shape::from([entries / 4, 4]),
+        }
+    }
+
+    fn parameters(&self, tape: &mut Tape<T>) -> Vec<Var> {
+        let n = match self {
+            Tied::Sites => 2,
+            Tied::Twice | Tied::Transposed | Tied::Mixed | Tied::Composed | Tied::Biases => 4,
+        };
+        vec![
+            tape.parameter([n, n], &nn::normals::<T>(5, 0, n * n)),
+            tape.parameter([n, n], &nn::normals::<T>(5, 1, n * n)),
+            tape.parameter([n], &nn::normals::<T>(5, 2, n)),
+        ]
+    }
+
+    fn record(&self, tape: &mut Tape<T>, parameters: &[Var], x: Var) -> Var {
+        let [w, v, b] = parameters[..] else { panic!("three parameters were recorded") };
+        match self {
+            Tied::Twice => {
+                let h = tape.affine(x, w, 0.5, Some((b, 0.3)));
+                let h = tape.map(Phi::Tanh, h);
+                let h = tape.affine(h, w, 0.7, None);
+                let h = tape.map(Phi::Erf, h);
+                tape.affine(h, v, 0.9, None)
+            }
+            Tied::Transposed => {
+                let h = tape.affine(x, w, 0.5, None);
+                let h = tape.map(Phi::Tanh, h);
+                let back = tape.transpose(w);
+                tape.affine(h, back, 0.8, Some((b, 0.4)))
+            }
+            Tied::Mixed => {
+                let h = tape.affine(x, w, 0.5, None);
+                let back = tape.transpose(w);
+                let g = tape.map(Phi::Tanh, h);
+                let g = tape.affine(g, back, 0.8, None);
+                let g = tape.affine(g, w, 0.6, Some((b, 1.0)));
+                tape.add(g, h)
+            }
+            Tied::Composed => {
+                let u = tape.affine(w, v, 0.5, Some((b, 0.2)));
+                let u = tape.map(Phi::Tanh, u);
+                let h = tape.affine(x, u, 0.8, None);
+                tape.affine(h, w, 0.4, None)
+            }
+            Tied::Biases => {
+                let shifted = tape.map(Phi::Tanh, b);
+                let h = tape.affine(x, w, 0.5, Some((b, 0.3)));
+                let h = tape.map(Phi::Erf, h);
+                let h = tape.affine(h, v, 0.5, Some((b, 0.6)));
+                tape.affine(h, v, 0.5, Some((shifted, 0.6)))
+            }
+            Tied::Sites => {
+                let h = tape.affine(x, w, 0.5, Some((b, 0.3)));
+                let h = tape.map(Phi::Tanh, h);
+                let g = tape.affine(h, v, 0.5, None);
+                tape.row_dot(h, g)
+            }
+        }
+    }
+}
+
+#[test]
+fn every_strategy_is_right_for_shared_and_transposed_weights() {
+    for tied in TIED {
+        check_all::<f64>(&tied, 4, 1e-12, &format!("{tied:?}"));
+        check_all::<f32>(&tied, 4, 2e-5, &format!("{tied:?}"));
+    }
+}
+
+#[test]
+fn a_kernel_of_one_set_is_symmetric_to_the_bit_and_positive_semidefinite() {
+    let network = Network::new([4], [dense(9).std(1.5, 0.2), relu(), dense(3).std(1.0, 0.1)]).unwrap();
+    let parameters = network.init::<f64>(3).unwrap();
+    let f = Finite { network: &network, parameters: &parameters };
+    let x = inputs::<f64>(6, 4, 1);
+    for strategy in STRATEGIES {
+        let full = empirical_ntk(&f, &x, None, Outputs::Full, strategy).unwrap();
+        let at = |i: usize, j: usize, a: usize, b: usize| full.values[((i * 6 + j) * 3 + a) * 3 + b];
+        for i in 0..6 {
+            for j in 0..6 {
+                for a in 0..3 {
+                    for b in 0..3 {
+                        assert_eq!(at(i, j, a, b).to_bits(), at(j, i, b, a).to_bits());
+                    }
+                }
+            }
+        }
+        // vᵀ Θ v = |Jᵀ v|².
+        let v = inputs::<f64>(6, 3, 4);
+        let mut quadratic = 0.0;
+        for i in 0..6 {
+            for j in 0..6 {
+                for a in 0..3 {
+                    for b in 0..3 {
+                        quadratic += v[i * 3 + a] * at(i, j, a, b) * v[j * 3 + b];
+                    }
+                }
+            }
+        }
+        let j = jacobian(&f, &x).unwrap();
+        let norm: f64 = (0..j.parameters).map(|p| (0..18).map(|r| v[r] * j.rows[r * j.parameters + p]).sum::<f64>().powi(2)).sum();
+        assert!((quadratic - norm).abs() <= 1e-12 * norm, "{strategy:?}: {quadratic} against {norm}");
+    }
+}
+
+#[test]
+fn bits_depend_neither_on_blocks_nor_on_threads() {
+    let layers = [dense(40).std(1.5, 0.2), residual([relu(), dense(40).std(1.2, 0.1)]), relu(), dense(3).std(1.0, 0.1)];
+    let network = Network::new([20], layers).unwrap();
+    let parameters = network.init::<f32>(3).unwrap();
+    let f = Finite { network: &network, parameters: &parameters };
+    let (x1, x2) = (inputs::<f32>(150, 20, 1), inputs::<f32>(13, 20, 2));
+    for kept in [Outputs::Trace, Outputs::Full] {
+        for strategy in STRATEGIES {
+            for x2 in [None, Some(&x2[..])] {
+                let x1 = if strategy == Strategy::Structured { &x1[..] } else { &x1[..40 * 20] };
+                let whole = empirical_ntk(&f, x1, x2, kept, strategy).unwrap();
+                for block in [1, 7, 64] {
+                    let tiled = empirical_ntk_in_blocks(&f, x1, x2, kept, strategy, Some(block), |_, _| ()).unwrap();
+                    assert!(whole == tiled, "{kept:?}, {strategy:?}, blocks of {block}");
+                }
+                for threads in [1, 2, 3, 7] {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    let same = pool.install(|| empirical_ntk(&f, x1, x2, kept, strategy).unwrap());
+                    assert!(whole == same, "{kept:?}, {strategy:?}, {threads} threads");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn progress_counts_pairs_of_blocks() {
+    let network = Network::new([2], [dense(1)]).unwrap();
+    let parameters = network.init::<f64>(3).unwrap();
+    let f = Finite { network: &network, parameters: &parameters };
+    let mut seen = Vec::new();
+    empirical_ntk_in_blocks(&f, &[1.0; 10], None, Outputs::Trace, Strategy::Auto, Some(2), |done, total| seen.push((done, total))).unwrap();
+    assert_eq!(seen, [(1, 6), (2, 6), (3, 6), (4, 6), (5, 6), (6, 6)]);
+}
+
+#[test]
+fn no_examples_give_an_empty_kernel() {
+    let network = Network::new([2], [dense(4), relu(), dense(3)]).unwrap();
+    let parameters = network.init::<f64>(3).unwrap();
+    let f = Finite { network: &network, parameters: &parameters };
+    for strategy in STRATEGIES {
+        let empty = empirical_ntk(&f, &[], None, Outputs::Full, strategy).unwrap();
+        assert_eq!((empty.shape(), empty.values.len()), (vec![0, 0, 3, 3], 0));
+        let half = empirical_ntk(&f, &[], Some(&[1.0, 2.0]), Outputs::Diagonal, strategy).unwrap();
+        assert_eq!((half.shape(), half.values.len()), (vec![0, 1, 3], 0));
+        let half = empirical_ntk(&f, &[1.0, 2.0], Some(&[]), Outputs::Trace, strategy).unwrap();
+        assert_eq!((half.shape(), half.values.len()), (vec![1, 0], 0));
+    }
+}
+
+#[test]
+fn the_kernel_of_the_outputs_is_their_product() {
+    let network = Network::new([4], [dense(9).std(1.5, 0.2), relu(), dense(3).std(1.0, 0.1)]).unwrap();
+    let parameters = network.init::<f64>(3).unwrap();
+    let f = Finite { network: &network, parameters: &parameters };
+    let (x1, x2) = (inputs::<f64>(5, 4, 1), inputs::<f64>(2, 4, 2));
+    let (f1, f2) = (network.apply(&parameters, &x1), network.apply(&parameters, &x2));
+    let full = empirical_nngp(&f, &x1, Some(&x2), Outputs::Full).unwrap();
+    let [trace, diagonal, sum] = [Outputs::Trace, Outputs::Diagonal, Outputs::Sum].map(|o| empirical_nngp(&f, &x1, Some(&x2), o).unwrap());
+    for i in 0..5 {
+        for j in 0..2 {
+            let mut tr = 0.0;
+            for a in 0..3 {
+                for b in 0..3 {
+                    let want = f1[i * 3 + a] * f2[j * 3 + b];
+                    assert!((full.values[((i * 2 + j) * 3 + a) * 3 + b] - want).abs() < 1e-14);
+                }
+                tr += f1[i * 3 + a] * f2[j * 3 + a] / 3.0;
+                assert!((diagonal.values[(i * 2 + j) * 3 + a] - f1[i * 3 + a] * f2[j * 3 + a]).abs() < 1e-14);
+            }
+            let (s1, s2): (f64, f64) = (f1[i * 3..][..3].iter().sum(), f2[j * 3..][..3].iter().sum());
+            assert!((trace.values[i * 2 + j] - tr).abs() < 1e-14);
+            assert!((sum.values[i * 2 + j] - s1 * s2 / 3.0).abs() < 1e-14);
+        }
+    }
+}
+
+#[test]
+fn a_function_that_mixes_examples_is_refused() {
+    struct Centred;
+    impl Function<f64> for Centred {
+        fn input_shape(&self, entries: usize) -> Shape {
+            Shape::from([entries / 2, 2])
+        }
+        fn parameters(&self, tape: &mut Tape<f64>) -> Vec<Var> {
+            vec![tape.parameter([2, 2], &[1.0, 2.0, 3.0, 4.0])]
+        }
+        fn record(&self, tape: &mut Tape<f64>, parameters: &[Var], x: Var) -> Var {
+            let z = tape.affine(x, parameters[0], 1.0, None);
+            let squares = tape.row_dot(z, z);
+            tape.sum(squares, 0.5)
+        }
+    }
+    for strategy in STRATEGIES {
+        let error = empirical_ntk(&Centred, &[1.0; 4], None, Outputs::Trace, strategy).unwrap_err();
+        assert_eq!(error, Refusal::MixesExamples { op: "sum" });
+    }
+}
