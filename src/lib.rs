@@ -1,0 +1,19 @@
+//! `tangents`: the neural tangent kernel, of finite networks and at infinite width.
+//!
+//! This crate re-exports the workspace ([`simd`], [`autodiff`], [`nn`], [`ntk`]) and adds what the command line is made of: [`data`] sets,
+//! [`files`], [`experiments`] and the [`report`] about them. It alone reads files or a clock.
+//!
+//! # Example
+//!
+#![doc = include_str!("../examples/kernel.md")]
+#![forbid(unsafe_code)]
+
+pub use {autodiff, nn, ntk, simd};
+
+pub mod data;
+pub mod experiments;
+pub mod files;
+pub mod memory;
+pub mod page;
+pub mod progress;
+pub mod report;
