@@ -3,9 +3,7 @@
 //! This crate re-exports the workspace ([`simd`], [`autodiff`], [`nn`], [`ntk`]) and adds what the command line is made of: [`data`] sets,
 //! [`files`], [`experiments`] and the [`report`] about them. It alone reads files or a clock.
 //!
-//! # Example
-//!
-#![doc = include_str!("../examples/kernel.md")]
+//! The README shows an example; the crates have more.
 #![forbid(unsafe_code)]
 
 pub use {autodiff, nn, ntk, simd};
@@ -17,3 +15,8 @@ pub mod memory;
 pub mod page;
 pub mod progress;
 pub mod report;
+
+/// The README, so that its example is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

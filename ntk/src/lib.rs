@@ -9,11 +9,13 @@
 //! - [`InfiniteKernel`]: NNGP and NTK of the same description at infinite width, in closed form.
 //! - [`Spectrum`]: eigenvalues and eigenvectors of a kernel.
 //! - [`Flow`]: what gradient flow makes of a network whose kernel stays as it is, at any time.
+//! - [`ntk_ensemble`], [`nngp_ensemble`], [`ntkgp_posterior`]: mean and covariance over infinitely many networks.
 //!
 //! Arrays are row-major; inputs are `[examples, features]`.
 #![forbid(unsafe_code)]
 
 mod empirical;
+mod ensemble;
 mod infinite;
 mod predict;
 mod spectrum;
@@ -21,6 +23,7 @@ mod spectrum;
 pub use empirical::{
     Finite, Function, Jacobian, Kernel, Outputs, Real, Strategy, empirical_nngp, empirical_ntk, empirical_ntk_in_blocks, jacobian,
 };
-pub use infinite::{InfiniteKernel, Kernels, NoLimit, dual};
+pub use ensemble::{Blocks, Gaussian, nngp_ensemble, ntk_ensemble, ntkgp_posterior};
+pub use infinite::{Diagonals, InfiniteKernel, Kernels, NoLimit, dual};
 pub use predict::{Flow, Time, full_matrix};
 pub use spectrum::{MatrixError, Spectrum};

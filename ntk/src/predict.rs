@@ -56,8 +56,8 @@ impl Time {
     }
 }
 
-/// Gradient flow on a fixed kernel, `u̇ = −(Θ + λI)(u − y)`, solved in the eigenbasis of `Θ` (Lee, Xiao et al. 2019, section 2.2; the ridge is that
-/// of their appendix on weight decay towards the start).
+/// Gradient flow on a fixed kernel, `u̇ = −(Θ + λI)(u − y)` at the training examples, solved in the eigenbasis of `Θ` (Lee, Xiao et al. 2019,
+/// section 2.2, with a ridge).
 ///
 /// The kernel is `[N, N]`, one for all outputs (then arguments have one column for each output), or the full one as a matrix of `N·O` rows
 /// (then they have one column; see [`full_matrix`]).

@@ -104,6 +104,9 @@ impl Spectrum {
     pub fn of(k: Mat<'_, f64>) -> Result<Self, MatrixError> {
         check(k)?;
         let n = k.rows();
+        if n == 0 {
+            return Ok(Spectrum { values: Vec::new(), vectors: Vec::new() });
+        }
         let matrix = faer::Mat::from_fn(n, n, |i, j| k.at(i, j));
         let mut values = faer::Mat::<f64>::zeros(n, 1);
         let mut vectors = faer::Mat::<f64>::zeros(n, n);

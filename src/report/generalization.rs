@@ -35,8 +35,8 @@ pub(super) fn part(result: &Generalization, data: &Dataset, problem: &Problem) -
     Part {
         section,
         findings: vec![
-            same("kernel regression with the network's own Θ makes the test error of infinite width", infinite, before),
-            same("a trained network makes the test error of the closed form of its training", closed_form, trained),
+            same("Kernel regression with the network’s own Θ makes the test error of infinite width", infinite, before),
+            same("A trained network makes the test error of the closed form of its training", closed_form, trained),
             Finding {
                 claim: "Θ after training against Θ before it: no theory of infinite width has a difference".into(),
                 theory: percent(before.test_error),

@@ -35,7 +35,7 @@ pub(super) fn part(result: &Learning) -> Part {
             ..Section::default()
         },
         findings: vec![Finding {
-            claim: "each eigendirection of Θ is learnt at the rate of its eigenvalue: measured rate / λ".into(),
+            claim: "Each eigendirection of Θ is learnt at the rate of its eigenvalue: measured rate / λ".into(),
             theory: "1".into(),
             measured: format!("{} (median)", signed(middle, 2)),
             agreement,
@@ -45,25 +45,24 @@ pub(super) fn part(result: &Learning) -> Part {
     }
 }
 
-/// Ranks for each output: the eigenvalues of the full kernel come about `outputs` at a time.
-fn ranks(values: &[f64], outputs: usize) -> Vec<f64> {
-    (0..values.len()).map(|i| (i as f64 + 0.5) / outputs as f64).collect()
-}
-
 fn spectrum_figure(result: &Learning) -> Figure {
-    let (own, limit) = (&result.eigenvalues, &result.limit_eigenvalues);
+    let own = result.eigenvalues.clone();
+    // At infinite width each eigenvalue comes once for each output.
+    let limit: Vec<f64> = result.limit_eigenvalues.iter().flat_map(|&v| std::iter::repeat_n(v, result.outputs)).collect();
+    let ranks = |values: &[f64]| (1..=values.len()).map(|i| i as f64).collect();
     Figure {
         id: "spectrum".into(),
         title: "Eigenvalues of Θ".into(),
         caption: format!(
-            "The full Θ of the network of width {} before training, and Θ at infinite width, which is the same for each output, on {} examples.",
-            result.width, result.examples
+            "The full Θ, over {} examples and {} outputs, of the network of width {} before training, and Θ at infinite width, where each \
+             eigenvalue comes once for each output.",
+            result.examples, result.outputs, result.width
         ),
-        x: Axis::new("rank of the eigenvalue, for each output", Scale::Log10),
+        x: Axis::new("rank of the eigenvalue", Scale::Log10),
         y: Axis::new("eigenvalue λ", Scale::Log10),
         series: vec![
-            Series::new("network", Mark::Line, 0, ranks(own, result.outputs), own.clone()),
-            Series::new("infinite width", Mark::Dashed, 1, ranks(limit, 1), limit.clone()),
+            Series::new("network", Mark::Line, 0, ranks(&own), own),
+            Series::new("infinite width", Mark::Dashed, 1, ranks(&limit), limit),
         ],
     }
 }
@@ -95,7 +94,9 @@ fn decay_figure(result: &Learning) -> Figure {
     Figure {
         id: "decay-of-directions".into(),
         title: "Residual in some eigendirections".into(),
-        caption: "Points: the trained network. Dashed: the exponential of its eigenvalue, with nothing fitted.".into(),
+        caption: "Points: the trained network. Dashed: the exponential of its eigenvalue, with nothing fitted. The steepest direction runs ahead of \
+                  the flow because the steps of gradient descent are finite."
+            .into(),
         x: Axis::new("training time t", Scale::Log10),
         y: Axis::new("residual, relative to the start", Scale::Linear),
         series: series.collect(),

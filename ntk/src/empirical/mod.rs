@@ -70,11 +70,11 @@ impl<T: Scalar> Function<T> for Finite<'_, T> {
 }
 
 /// `n` zeros.
-pub(crate) fn zeros<T: Scalar>(n: usize) -> Vec<T> {
+fn zeros<T: Scalar>(n: usize) -> Vec<T> {
     vec![T::ZERO; n]
 }
 
 /// The number `x`, rounded to `T`. (`T::of` alone is ambiguous for a [`Real`], which has it from both of its traits.)
-pub(crate) fn number<T: Scalar>(x: f64) -> T {
+fn number<T: Scalar>(x: f64) -> T {
     T::of(x)
 }

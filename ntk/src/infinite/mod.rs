@@ -1,79 +1,109 @@
-//! NNGP and NTK at infinite width, in closed form.
+//! The kernels of a network whose layers are infinitely wide.
 
+mod dual;
+mod norms;
 mod pair;
-mod rules;
+mod rows;
+mod stage;
 
-use crate::Real;
-use nn::{Layer, Network, Parameterization};
-use pair::{Pair, Scales};
+use nn::Network;
+use norms::{Norms, trace};
 use rayon::prelude::*;
-use simd::{Accumulate, Mat, MatMut};
-use std::ops::Range;
+use rows::{Pairs, Strip};
+use simd::{Accumulate, Float, Mat, MatMut, gram, product};
+use stage::{Stage, stages};
 
-pub use pair::dual;
-pub use rules::NoLimit;
+pub use dual::dual;
+pub use stage::NoLimit;
 
-/// Examples along either side of a tile. Tiles are the pieces of work that threads share; entries do not depend on their size.
-const TILE: usize = 64;
-/// Beyond this cosine the angle of two inputs is computed from their difference, because `1 − cos` would have lost two digits and more.
-const NEAR: f64 = 0.99;
-
-/// The kernels of a network whose hidden layers are infinitely wide (Lee, Bahri et al. 2018; Jacot, Gabriel and Hongler 2018).
+/// The NNGP kernel `K` and the neural tangent kernel `Θ` of a network as its hidden layers become infinitely wide, in closed
+/// form (Lee et al. 2018, section 2.3; Jacot, Gabriel and Hongler 2018, theorem 1).
 ///
-/// ```text
-/// input              K = x·x'/d,  Θ = 0
-/// dense, ntk         K ← w²K + b²,  Θ ← K_new + w²Θ
-/// dense, standard    K ← w²K + b²,  Θ ← n_in·K_before + w²Θ + [1 if there is a bias]
-/// activation φ       K ← E[φ(u)φ(v)],  Θ ← Θ·E[φ'(u)φ'(v)],  (u, v) ~ N(0, [[K11, K12], [K12, K22]])
-/// residual           sums of K and of Θ
-/// ```
+/// `K = E[f_a(x) f_a(x')]` and `Θ = lim Σ_θ ∂f_a(x)/∂θ ∂f_a(x')/∂θ`, the same for all outputs a. From `K⁰ = x·x'/d`, `Θ⁰ = 0`:
 ///
-/// ReLU: `κ = (n/2π)(sin t + (π−t) cos t)`, `κ̇ = (π−t)/2π`, with `n = √(K11·K22)` and `t` the angle (Cho and Saul 2009, degrees 1 and 0).
-/// Erf: `κ = (2/π) asin(2K12/√((1+2K11)(1+2K22)))` (Williams 1997), `κ̇ = (4/π)/√((1+2K11)(1+2K22) − 4K12²)`.
-/// Exp: `κ = κ̇ = exp((K11+K22)/2 + K12)`.
+/// | layer | `K ←` | `Θ ←` |
+/// |---|---|---|
+/// | dense, ntk | `w² K + b²` | `K_new + w² Θ` |
+/// | dense, standard | `w² K + b²` | `n_in K_before + w² Θ + [1 if it has a bias]` |
+/// | φ | `κ = E[φ(u) φ(v)]` | `Θ κ̇`, `κ̇ = E[φ'(u) φ'(v)]` |
+/// | residual | sum over the branches | sum |
 ///
-/// `κ̇` of ReLU has a square root at `t = 0` and `t = π`, where a rounded `K12` gives half of the digits only. So the angle is carried besides the
-/// kernel, as `4 sin²(t/2)` and `4 cos²(t/2)`, through recursions of terms that are all positive: coincident, parallel, opposite and nearly
-/// coincident inputs keep all their digits. The work is done in double precision for either type of numbers.
+/// where `(u, v) ~ N(0, [[K11, K12], [K12, K22]])`. For ReLU `κ = √(K11 K22)/2π (sin t + (π − t) cos t)`, `κ̇ = (π − t)/2π` with
+/// the angle t (Cho and Saul 2009); for erf `κ = (2/π) asin(2 K12/√((1 + 2 K11)(1 + 2 K22)))`,
+/// `κ̇ = (4/π)/√((1 + 2 K11)(1 + 2 K22) − 4 K12²)` (Williams 1997); for exp `κ = κ̇ = exp((K11 + K22)/2 + K12)`.
 ///
 /// ```
 /// use nn::{Network, dense, relu};
 /// use ntk::InfiniteKernel;
 /// use simd::Mat;
-/// let network = Network::new([1], [dense(100), relu(), dense(1)])?;
-/// let kernel = InfiniteKernel::new(&network)?;
-/// // K11 = K22 = 1 and K12 = −1 for the inputs 1 and −1: κ = 1/2 on the diagonal and 0 beside it, κ̇ = 1/2 and 0.
-/// let kernels = kernel.evaluate(Mat::new(&[1.0, -1.0], 2, 1), None);
-/// assert_eq!(kernels.nngp, [0.5, 0.0, 0.0, 0.5]);
-/// assert_eq!(kernels.ntk, [1.0, 0.0, 0.0, 1.0]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// use std::f64::consts::PI;
+/// // Two inputs with K11 = K22 = 1 and K12 = 0, so that t = π/2: κ = 1/(2π), κ̇ = 1/4.
+/// let network = Network::new([2], [dense(8), relu(), dense(1)]).unwrap();
+/// let (x1, x2) = ([2f64.sqrt(), 0.0], [0.0, 2f64.sqrt()]);
+/// let k = InfiniteKernel::new(&network)?.evaluate(Mat::new(&x1, 1, 2), Some(Mat::new(&x2, 1, 2)));
+/// assert!((k.nngp[0] - 1.0 / (2.0 * PI)).abs() < 1e-15);
+/// // Θ = κ + Θ⁽¹⁾ κ̇, and Θ⁽¹⁾ = K12 = 0 here. An input with itself has κ = 1/2, κ̇ = 1/2: Θ = 1/2 + 1/2.
+/// assert!((k.ntk[0] - 1.0 / (2.0 * PI)).abs() < 1e-15);
+/// assert!((InfiniteKernel::new(&network)?.ntk(Mat::new(&x1, 1, 2), None)[0] - 1.0).abs() < 1e-15);
+/// # Ok::<(), ntk::NoLimit>(())
 /// ```
+///
+/// # Accuracy
+///
+/// A pair is carried as two variances and an angle, which starts from the difference of the inputs where they are close to
+/// parallel. So no digits are lost between inputs that are close to each other or to opposite, where formulas in `K12` lose
+/// half of them; the one exception known is an erf on variances far below 1 of inputs that are parallel and of different norms,
+/// whose angle is good to √ε times the variance or so. Inputs that coincide have `K12 = K11 = K22` and t = 0 exactly in every layer, and a row of zeros is exact. No
+/// finite input gives NaN as long as `x·x` and the variances of all layers stay below the largest number of the type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InfiniteKernel {
     network: Network,
+    stages: Vec<Stage>,
 }
 
-/// Both kernels between two sets of examples, `[n1, n2]` each.
+/// Both kernels between two sets of inputs, or of one set with itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kernels<T> {
-    /// Examples along the rows.
+    /// Number of the first inputs: rows.
     pub n1: usize,
-    /// Examples along the columns.
+    /// Number of the second inputs: columns.
     pub n2: usize,
-    /// The kernel of the outputs, which is that of a Gaussian process.
+    /// `K`, `[n1, n2]`, row-major.
     pub nngp: Vec<T>,
-    /// The neural tangent kernel.
+    /// `Θ`, `[n1, n2]`, row-major.
     pub ntk: Vec<T>,
 }
 
+/// Both kernels of every input with itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diagonals<T> {
+    /// `K(x_i, x_i)`.
+    pub nngp: Vec<T>,
+    /// `Θ(x_i, x_i)`.
+    pub ntk: Vec<T>,
+}
+
+/// Columns that go through all layers together: their state stays in a core's first cache.
+const STRIP: usize = 512;
+
+/// From this |cos t| on the angle is computed from the difference (or sum) of the inputs. Below it, reading it from the
+/// product costs less than two digits.
+const NEARLY_PARALLEL: f64 = 0.99;
+
 impl InfiniteKernel {
-    /// Of a network; the widths of its hidden layers do not matter, but for `n_in` in the standard parameterization.
+    /// The kernels of a network.
+    ///
+    /// ```
+    /// use nn::{Network, dense, relu};
+    /// let network = Network::new([3], [dense(8), relu(), relu(), dense(1)]).unwrap();
+    /// let error = ntk::InfiniteKernel::new(&network).unwrap_err().to_string();
+    /// assert!(error.starts_with("layers[2] (relu): an activation needs a Gaussian input, and here it reads the output of layers[1] (relu)"));
+    /// ```
     ///
     /// # Errors
-    /// If the network has no such limit, or none in closed form, naming the layer and the reason.
+    /// If the network has no limit, or none in closed form, naming the layer and the reason.
     pub fn new(network: &Network) -> Result<Self, NoLimit> {
-        rules::check(network)?;
-        Ok(InfiniteKernel { network: network.clone() })
+        Ok(InfiniteKernel { stages: stages(network)?, network: network.clone() })
     }
 
     /// The network that it is the kernel of.
@@ -81,127 +111,164 @@ impl InfiniteKernel {
         &self.network
     }
 
-    /// Both kernels between inputs `x1`, `[n1, d]`, and `x2`, `[n2, d]`, or of `x1` with itself, which is symmetric to the bit.
-    ///
-    /// The bits of an entry depend on its two inputs only.
+    /// Both kernels in one pass, between the rows of `x1`, `[n1, features]`, and those of `x2`, `[n2, features]`, or of `x1` with
+    /// itself: then they are symmetric to the bit. Bits do not depend on the number of threads.
     ///
     /// # Panics
-    /// If the inputs have another number of features than the network reads.
+    /// If the inputs have not as many features as the network reads.
     #[track_caller]
-    pub fn evaluate<T: Real>(&self, x1: Mat<'_, T>, x2: Option<Mat<'_, T>>) -> Kernels<T> {
+    pub fn evaluate<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Kernels<T> {
+        let one = self.inputs(x1);
+        let two = x2.map(|x2| self.inputs(x2));
+        let n1 = one.rows;
+        let n2 = two.as_ref().map_or(n1, |two| two.rows);
+        let len = n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold");
+        let (mut nngp, mut ntk) = (vec![T::ZERO; len], vec![T::ZERO; len]);
+        match &two {
+            Some(two) => product(one.directions(), two.directions().t(), Accumulate::Set, MatMut::new(&mut nngp, n1, n2)),
+            None => gram(one.directions(), Accumulate::Set, MatMut::new(&mut nngp, n1, n1)),
+        }
+        let other = two.as_ref().unwrap_or(&one);
+        let rows = nngp.par_chunks_mut(n2.max(1)).zip(ntk.par_chunks_mut(n2.max(1))).enumerate();
+        rows.with_max_len(4).for_each(|(i, (nngp, ntk))| {
+            // Of a symmetric kernel one triangle.
+            let first = if two.is_some() { 0 } else { i };
+            for start in (first..n2).step_by(STRIP) {
+                let j = start..(start + STRIP).min(n2);
+                let strip = start_strip(&one, i, other, j.start, &nngp[j.clone()]);
+                let pairs = Pairs { one: &one.norms, i, two: &other.norms, j: j.clone() };
+                strip.finish(&self.stages, &pairs, &mut nngp[j.clone()], &mut ntk[j]);
+            }
+        });
+        if two.is_none() {
+            rayon::join(|| mirror(&mut nngp, n1), || mirror(&mut ntk, n1));
+        }
+        Kernels { n1, n2, nngp, ntk }
+    }
+
+    /// `Θ`, `[n1, n2]`, row-major; see [`evaluate`](Self::evaluate).
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads.
+    #[track_caller]
+    pub fn ntk<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Vec<T> {
+        self.evaluate(x1, x2).ntk
+    }
+
+    /// `K`, `[n1, n2]`, row-major; see [`evaluate`](Self::evaluate).
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads.
+    #[track_caller]
+    pub fn nngp<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Vec<T> {
+        self.evaluate(x1, x2).nngp
+    }
+
+    /// Both kernels of every row of `x` with itself: the diagonals of [`evaluate`](Self::evaluate), to the bit, in time
+    /// proportional to the number of rows.
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads.
+    #[track_caller]
+    pub fn diagonal<T: Float>(&self, x: Mat<T>) -> Diagonals<T> {
+        let x = self.inputs(x);
+        let (mut nngp, mut ntk) = (vec![T::ZERO; x.rows], vec![T::ZERO; x.rows]);
+        for i in 0..x.rows {
+            let pairs = Pairs { one: &x.norms, i, two: &x.norms, j: i..i + 1 };
+            Strip::new(vec![T::ZERO], vec![T::ONE]).finish(&self.stages, &pairs, &mut nngp[i..=i], &mut ntk[i..=i]);
+        }
+        Diagonals { nngp, ntk }
+    }
+
+    #[track_caller]
+    fn inputs<T: Float>(&self, x: Mat<T>) -> Inputs<T> {
         let d = self.network.n_inputs();
-        for x in [Some(x1), x2].into_iter().flatten() {
-            assert_eq!(x.cols(), d, "the network reads {d} features, and the inputs are {} × {}", x.rows(), x.cols());
-        }
-        let left = Inputs::new(x1);
-        let right = x2.map(Inputs::new);
-        let symmetric = right.is_none();
-        let right = right.as_ref().unwrap_or(&left);
-        let (n1, n2) = (left.n, right.n);
-        let tiles: Vec<(Range<usize>, Range<usize>)> = tiles(n1)
-            .into_iter()
-            .flat_map(|r| tiles(n2).into_iter().map(move |c| (r.clone(), c)))
-            .filter(|(r, c)| !symmetric || c.end > r.start)
-            .collect();
-        let done: Vec<Vec<Pair>> = tiles.par_iter().map(|(r, c)| self.tile(&left, r.clone(), right, c.clone())).collect();
+        assert!(x.cols() == d, "the network reads {d} features, and the inputs are {} × {}", x.rows(), x.cols());
+        Inputs::new(x, &self.stages)
+    }
+}
 
-        let mut kernels = Kernels { n1, n2, nngp: crate::empirical::zeros(n1 * n2), ntk: crate::empirical::zeros(n1 * n2) };
-        for ((r, c), pairs) in tiles.iter().zip(&done) {
-            for (i, row) in r.clone().zip(pairs.chunks(c.len())) {
-                for (j, pair) in c.clone().zip(row) {
-                    let (k, theta) = (crate::empirical::number(pair.k), crate::empirical::number(pair.theta));
-                    if !symmetric {
-                        (kernels.nngp[i * n2 + j], kernels.ntk[i * n2 + j]) = (k, theta);
-                    } else if i <= j {
-                        (kernels.nngp[i * n2 + j], kernels.ntk[i * n2 + j]) = (k, theta);
-                        (kernels.nngp[j * n2 + i], kernels.ntk[j * n2 + i]) = (k, theta);
-                    }
+/// Inputs as their directions `x/√(x·x/d)` and norms. A row of zeros keeps the direction 0.
+struct Inputs<T> {
+    rows: usize,
+    features: usize,
+    directions: Vec<T>,
+    norms: Vec<Norms<T>>,
+}
+
+impl<T: Float> Inputs<T> {
+    fn new(x: Mat<T>, stages: &[Stage]) -> Self {
+        let (rows, features) = (x.rows(), x.cols());
+        let mut directions: Vec<T> = (0..rows).flat_map(|i| (0..features).map(move |k| x.at(i, k))).collect();
+        let d = T::of(features as f64);
+        // Not from the product of all rows: the order of this sum is the same in every row, so equal rows have equal bits.
+        let variance: Vec<T> = directions.chunks_exact(features).map(|row| sum(row, row, |a, b| a * b) / d).collect();
+        for (row, &v) in directions.chunks_exact_mut(features).zip(&variance) {
+            let root = v.sqrt();
+            if root > T::ZERO {
+                row.iter_mut().for_each(|x| *x = *x / root);
+            }
+        }
+        Inputs { rows, features, directions, norms: trace(stages, variance) }
+    }
+
+    fn directions(&self) -> Mat<'_, T> {
+        Mat::new(&self.directions, self.rows, self.features)
+    }
+
+    fn direction(&self, i: usize) -> &[T] {
+        &self.directions[i * self.features..(i + 1) * self.features]
+    }
+}
+
+/// The angles between the inputs, from the products of their directions: `sin²(t/2) = (1 − cos t)/2 = ‖x̂ − x̂'‖²/4d`.
+fn start_strip<T: Float>(one: &Inputs<T>, i: usize, two: &Inputs<T>, first: usize, products: &[T]) -> Strip<T> {
+    let (half, d) = (T::of(0.5), T::of(one.features as f64));
+    let x = one.direction(i);
+    let (mut near, mut far) = (Vec::with_capacity(products.len()), Vec::with_capacity(products.len()));
+    let scale = T::ONE / d;
+    near.extend(products.iter().map(|&product| half * (T::ONE - product * scale)));
+    far.extend(products.iter().map(|&product| half * (T::ONE + product * scale)));
+    let threshold = T::of(NEARLY_PARALLEL) * d;
+    for (k, product) in products.iter().enumerate() {
+        if product.abs() > threshold {
+            let y = two.direction(first + k);
+            if *product > T::ZERO {
+                near[k] = sum(x, y, |a, b| (a - b) * (a - b)) / (T::of(4.0) * d);
+                far[k] = T::ONE - near[k];
+            } else {
+                far[k] = sum(x, y, |a, b| (a + b) * (a + b)) / (T::of(4.0) * d);
+                near[k] = T::ONE - far[k];
+            }
+        }
+    }
+    Strip::new(near, far)
+}
+
+/// Σ f(a, b) in an order that depends on the length alone, in several sums so that they run side by side.
+fn sum<T: Float>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+    const LANES: usize = 16;
+    let mut sums = [T::ZERO; LANES];
+    let (a_lanes, b_lanes) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: T = a_lanes.remainder().iter().zip(b_lanes.remainder()).map(|(&a, &b)| f(a, b)).sum();
+    for (a, b) in a_lanes.zip(b_lanes) {
+        for k in 0..LANES {
+            sums[k] += f(a[k], b[k]);
+        }
+    }
+    sums.into_iter().sum::<T>() + rest
+}
+
+/// Copies the upper triangle of an n × n matrix to the lower one, in blocks that stay in the first cache.
+fn mirror<T: Float>(k: &mut [T], n: usize) {
+    const BLOCK: usize = 32;
+    for i0 in (0..n).step_by(BLOCK) {
+        for j0 in (0..=i0).step_by(BLOCK) {
+            for i in i0..(i0 + BLOCK).min(n) {
+                for j in j0..(j0 + BLOCK).min(i) {
+                    k[i * n + j] = k[j * n + i];
                 }
             }
         }
-        kernels
     }
-
-    /// The pairs of a tile, through all layers.
-    fn tile(&self, left: &Inputs, rows: Range<usize>, right: &Inputs, columns: Range<usize>) -> Vec<Pair> {
-        let (m, n, d) = (rows.len(), columns.len(), left.d);
-        let mut products = vec![0.0; m * n];
-        let x1 = left.matrix().row_range(rows.clone());
-        let x2 = right.matrix().row_range(columns.clone());
-        simd::product(x1, x2.t(), Accumulate::Set, MatMut::new(&mut products, m, n));
-        let mut pairs = Vec::with_capacity(m * n);
-        for (i, row) in rows.zip(products.chunks(n.max(1))) {
-            for (j, &product) in columns.clone().zip(row) {
-                pairs.push(Pair::of_inputs(left.row(i), right.row(j), product / d as f64, (left.variances[i], right.variances[j]), NEAR));
-            }
-        }
-        through(self.network.layers(), self.network.parameterization(), self.network.n_inputs(), &mut pairs);
-        pairs
-    }
-}
-
-/// Inputs in double precision, with `x·x/d` of each.
-struct Inputs {
-    x: Vec<f64>,
-    n: usize,
-    d: usize,
-    variances: Vec<f64>,
-}
-
-impl Inputs {
-    fn new<T: Real>(x: Mat<'_, T>) -> Self {
-        let (n, d) = (x.rows(), x.cols());
-        let x: Vec<f64> = (0..n).flat_map(|i| (0..d).map(move |j| x.at(i, j).primal())).collect();
-        let row = |i: usize| Mat::new(&x[i * d..(i + 1) * d], 1, d);
-        // By the same product as between two inputs, so that equal rows have equal bits in all three of K11, K12 and K22.
-        let variance = |i: usize| {
-            let mut square = [0.0];
-            simd::product(row(i), row(i).t(), Accumulate::Set, MatMut::new(&mut square, 1, 1));
-            square[0] / d as f64
-        };
-        let variances = (0..n).map(variance).collect();
-        Inputs { x, n, d, variances }
-    }
-
-    fn matrix(&self) -> Mat<'_, f64> {
-        Mat::new(&self.x, self.n, self.d)
-    }
-
-    fn row(&self, i: usize) -> &[f64] {
-        &self.x[i * self.d..(i + 1) * self.d]
-    }
-}
-
-fn tiles(n: usize) -> Vec<Range<usize>> {
-    (0..n).step_by(TILE).map(|i| i..(i + TILE).min(n)).collect()
-}
-
-/// Carries pairs through layers; returns the number of features at the end.
-fn through(layers: &[Layer], parameterization: Parameterization, mut features: usize, pairs: &mut [Pair]) -> usize {
-    for layer in layers {
-        match layer {
-            Layer::Dense(dense) => {
-                let scales = Scales { w2: dense.w_std * dense.w_std, b2: if dense.bias { dense.b_std * dense.b_std } else { 0.0 } };
-                let theta_of_parameters = |before: f64, after: f64| match parameterization {
-                    Parameterization::Ntk => after,
-                    Parameterization::Standard => features as f64 * before + f64::from(u8::from(dense.bias)),
-                };
-                for pair in pairs.iter_mut() {
-                    let before = pair.k;
-                    pair.dense(scales);
-                    pair.theta = theta_of_parameters(before, pair.k) + scales.w2 * pair.theta;
-                }
-                features = dense.out;
-            }
-            Layer::Activation(phi) => pairs.iter_mut().for_each(|pair| pair.activation(*phi)),
-            Layer::Residual(residual) => {
-                let mut around = pairs.to_vec();
-                let out = through(&residual.layers, parameterization, features, pairs);
-                through(&residual.shortcut, parameterization, features, &mut around);
-                pairs.iter_mut().zip(&around).for_each(|(pair, other)| pair.add(other));
-                features = out;
-            }
-        }
-    }
-    features
 }

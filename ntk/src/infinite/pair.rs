@@ -1,252 +1,198 @@
-//! What is known of a pair of inputs at some depth of an infinitely wide network, and how each layer changes it.
+//! One pair of inputs on its way through the layers.
+//!
+//! A pair is two variances and an angle: `K12 = √K11 √K22 cos t`. The angle is carried as both sin²(t/2) and cos²(t/2), each
+//! computed by sums of positive terms, so that neither end of the range loses digits: κ̇ of ReLU has a square-root singularity
+//! at t = 0, where an angle that is read from a rounded `K12` is good to √ε only. Here it is good to ε at any depth.
 
-use nn::Phi;
-use std::f64::consts::{FRAC_2_PI, TAU};
+use simd::Float;
+use simd::lane::Arith;
 
-/// The kernels of a pair, with the angle `t` between the two, `cos t = K12/√(K11·K22)`.
+/// The angle `t` between the two members of a pair.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Angle<T> {
+    /// sin²(t/2): 0 for inputs that coincide.
+    pub(super) near: T,
+    /// cos²(t/2): 0 for inputs that are opposite.
+    pub(super) far: T,
+}
+
+/// Variance and its root, of one member of a pair.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Norm<T> {
+    pub(super) variance: T,
+    pub(super) root: T,
+}
+
+impl<T: Float> Angle<T> {
+    pub(super) const COINCIDENT: Self = Angle { near: T::ZERO, far: T::ONE };
+
+    #[inline(always)]
+    fn from_near(near: T) -> Self {
+        Angle { near, far: T::ONE - near }
+    }
+}
+
+/// `K12`. For inputs that coincide it is `K11` bit for bit, and −`K11` for opposite ones.
+#[inline(always)]
+pub(super) fn covariance<T: Float>(one: Norm<T>, two: Norm<T>, t: Angle<T>) -> T {
+    let k = one.root * two.root * (t.far - t.near);
+    let same = one.variance == two.variance;
+    let k = if same & (t.near == T::ZERO) { one.variance } else { k };
+    if same & (t.far == T::ZERO) { -one.variance } else { k }
+}
+
+/// The sum of two uncorrelated parts with variances `p² K11` and `q² K22` of the whole, p1² + p2² = q1² + q2² = 1: from
+/// `cos t = p1 q1 cos t1 + p2 q2 cos t2` and `1 − p1 q1 − p2 q2 = (p1 q2 − p2 q1)²/(1 + p1 q1 + p2 q2)`.
+#[inline(always)]
+pub(super) fn sum<T: Float>([p1, p2]: [T; 2], [q1, q2]: [T; 2], t1: Angle<T>, t2: Angle<T>) -> Angle<T> {
+    let (w1, w2) = (p1 * q1, p2 * q2);
+    // Two plain products, so that the difference is exactly 0 for equal rows.
+    let cross = p1 * q2 - p2 * q1;
+    let apart = cross * cross / (T::of(2.0) * (T::ONE + w1 + w2));
+    Angle { near: apart + w1 * t1.near + w2 * t2.near, far: apart + w1 * t1.far + w2 * t2.far }
+}
+
+/// ReLU: `κ = (n/2π)(sin t + (π − t) cos t)`, `n = √(K11 K22)`, and `κ̇ = (π − t)/2π` (Cho and Saul 2009, equations 3 to 6).
 ///
-/// `e = 4 sin²(t/2) = 2(1 − cos t)` and `f = 4 cos²(t/2) = 2(1 + cos t)` keep the digits of `t` near 0 and near π, which `K12` loses.
-/// Where a variance is 0 there is no angle, and `t = π/2` is as good as any: it is never used.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Pair {
-    /// `K11` and `K22`.
-    v: (f64, f64),
-    /// `K12`.
-    pub(super) k: f64,
-    /// `Θ12`.
-    pub(super) theta: f64,
-    e: f64,
-    f: f64,
+/// The variances are halved, so that the new angle depends on the old one alone: `cos t' = (sin t + (π − t) cos t)/π`. With u
+/// the angle of the two lines, t or π − t, and `B = (sin u − u cos u)/π`: `cos t' = B + cos u` if t = u, else `B`.
+#[inline(always)]
+pub(super) fn relu<T: Float, A: Arith>(t: Angle<T>) -> (Angle<T>, T) {
+    let half = T::of(0.5);
+    let acute = t.near <= t.far;
+    let s = if acute { t.near } else { t.far };
+    let root = s.sqrt();
+    let u = T::of(2.0) * root * asin_of_root::<T, A>(s);
+    let sin_u = T::of(2.0) * root * (T::ONE - s).sqrt();
+    let cos_u = T::ONE - T::of(2.0) * s;
+    let b = (sin_u - u * cos_u) * T::of(std::f64::consts::FRAC_1_PI);
+    let near = s - half * b;
+    let near = if near < T::ZERO { T::ZERO } else { near };
+    let part = u * T::of(0.5 * std::f64::consts::FRAC_1_PI);
+    let near = if acute { near } else { half * (T::ONE - b) };
+    (Angle::from_near(near), if acute { half - part } else { part })
 }
 
-/// `w_std²` and `b_std²` of a dense layer.
-#[derive(Clone, Copy)]
-pub(super) struct Scales {
-    pub(super) w2: f64,
-    pub(super) b2: f64,
-}
-
-/// `√(ab)`, exact where `a = b`, and without overflow on the way.
-fn geometric_mean((a, b): (f64, f64)) -> f64 {
-    if a == b { a } else { a.sqrt() * b.sqrt() }
-}
-
-impl Pair {
-    /// Of two inputs with `K12 = k`, `(K11, K22) = v`. Where `|cos t| > near`, the angle is that of Kahan 2006 ("How futile are mindless
-    /// assessments of roundoff in floating-point computation?", section 12): `tan(t/2) = ‖x/‖x‖ − x'/‖x'‖‖ / ‖x/‖x‖ + x'/‖x'‖‖`.
-    pub(super) fn of_inputs(x1: &[f64], x2: &[f64], k: f64, v: (f64, f64), near: f64) -> Self {
-        let n = geometric_mean(v);
-        let mut pair = Pair { v, k, theta: 0.0, e: 2.0, f: 2.0 };
-        if n == 0.0 {
-            return pair;
-        }
-        let cos = k / n;
-        if cos.abs() <= near {
-            pair.set_angle(2.0 * (1.0 - cos), 2.0 * (1.0 + cos));
-            return pair;
-        }
-        let norm = |x: &[f64]| {
-            let largest = x.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
-            largest * x.iter().map(|x| (x / largest).powi(2)).sum::<f64>().sqrt()
-        };
-        let (n1, n2) = (norm(x1), norm(x2));
-        let distance = |sign: f64| x1.iter().zip(x2).map(|(a, b)| (a / n1 + sign * (b / n2)).powi(2)).sum::<f64>();
-        if cos > 0.0 {
-            let e = distance(-1.0);
-            pair.set_angle(e, 4.0 - e);
-        } else {
-            let f = distance(1.0);
-            pair.set_angle(4.0 - f, f);
-        }
-        pair
-    }
-
-    fn set_angle(&mut self, e: f64, f: f64) {
-        (self.e, self.f) = (e.clamp(0.0, 4.0), f.clamp(0.0, 4.0));
-    }
-
-    /// `√K11 − √K22`.
-    fn gap(&self) -> f64 {
-        let (a, b) = self.v;
-        if a == b { 0.0 } else { (a - b) / (a.sqrt() + b.sqrt()) }
-    }
-
-    /// `K ← w²K + b²`.
-    ///
-    /// With `n = √(K11·K22)`, the squared distance `n·e + (√K11 − √K22)²` is multiplied by `w²`, as the bias cancels. What is left of it beside
-    /// the new `(√K11 − √K22)²` is `n'·e'`; the difference of the two gaps is written as a sum of positive terms.
-    pub(super) fn dense(&mut self, Scales { w2, b2 }: Scales) {
-        let (a, b) = self.v;
-        let (n, gap) = (geometric_mean(self.v), self.gap());
-        let v = (w2 * a + b2, w2 * b + b2);
-        let (n_new, n_old) = (geometric_mean(v), w2 * n);
-        let opened = if gap == 0.0 || b2 == 0.0 {
-            0.0
-        } else {
-            let wider = (v.0.sqrt() + v.1.sqrt()).powi(2);
-            // n'² − (w²n)² = b²w²(K11 + K22) + b⁴.
-            let grown = (b2 * (w2 * (a + b) + b2)) / (n_new + n_old);
-            w2 * gap * gap * 2.0 * (b2 + grown) / wider
-        };
-        self.v = v;
-        self.k = w2 * self.k + b2;
-        if n_new == 0.0 {
-            self.set_angle(2.0, 2.0);
-        } else if n == 0.0 {
-            // One input is zero, so K12 is b² and nothing cancels but for K12 itself near n'.
-            let other = if a == 0.0 { w2 * b } else { w2 * a };
-            // n' − K12 = √(b²(b² + other)) − b² = b²·other/(n' + b²).
-            let e = 2.0 * b2 * other / (n_new + b2) / n_new;
-            self.set_angle(e, 4.0 - e);
-        } else {
-            self.set_angle((n_old * self.e + opened) / n_new, (n_old * self.f + opened + 4.0 * b2) / n_new);
-        }
-    }
-
-    /// `K ← κ`, `Θ ← Θ·κ̇`.
-    pub(super) fn activation(&mut self, phi: Phi) {
-        match phi {
-            Phi::Relu => self.relu(),
-            Phi::Erf => self.erf(),
-            Phi::Exp => self.exp(),
-            Phi::Tanh => unreachable!("networks with tanh are refused"),
-        }
-    }
-
-    fn relu(&mut self) {
-        let n = geometric_mean(self.v);
-        self.v = (0.5 * self.v.0, 0.5 * self.v.1);
-        if n == 0.0 {
-            // relu(0) = 0 and relu'(0) = 0.
-            (self.k, self.theta) = (0.0, 0.0);
-            self.set_angle(2.0, 2.0);
-            return;
-        }
-        let (sin, cos) = (0.5 * (self.e * self.f).sqrt(), 0.25 * (self.f - self.e));
-        let t = 2.0 * self.e.sqrt().atan2(self.f.sqrt());
-        // π − t, with all its digits near t = π as well.
-        let rest = 2.0 * self.f.sqrt().atan2(self.e.sqrt());
-        self.k = n * ((sin + rest * cos) / TAU);
-        self.theta *= rest / TAU;
-        let e = self.e - FRAC_2_PI * sin_minus_t_cos(t, sin, cos);
-        self.set_angle(e, 4.0 - e);
-    }
-
-    fn erf(&mut self) {
-        let ((a, b), n, gap) = (self.v, geometric_mean(self.v), self.gap());
-        // (1+2K11)(1+2K22) − 4K12² = 1 + 2(K11+K22) + n²·e·f, as K11·K22 − K12² = n²·sin²t.
-        let determinant = 1.0 + 2.0 * (a + b) + n * n * self.e * self.f;
-        self.theta *= 2.0 * FRAC_2_PI / determinant.sqrt();
-        let (p, q) = ((1.0 + 2.0 * a).sqrt(), (1.0 + 2.0 * b).sqrt());
-        let sine = |k: f64| (2.0 * k / p / q).clamp(-1.0, 1.0);
-        let own = |v: f64| FRAC_2_PI * (2.0 * v / (1.0 + 2.0 * v)).asin();
-        let v = (own(a), own(b));
-        // Towards opposite inputs −K12 takes the place of K12, and the sum that of the difference.
-        let obtuse = self.k < 0.0;
-        let (k, chord) = if obtuse { (-self.k, self.f) } else { (self.k, self.e) };
-        let squared_distance = n * chord + gap * gap;
-        let mut e = 2.0;
-        if n > 0.0 {
-            let root = (determinant.sqrt() / p / q).min(1.0);
-            // asin(2a/(1+2a)) − asin(2k/pq), from the sine of the difference, and the same for b.
-            let difference = |a: f64, b: f64, p: f64, q: f64| {
-                // a − k = ((a − b) + ‖u − v‖²)/2
-                let above = (a - b + squared_distance) * q - 4.0 * k * (a - b) / (p + q);
-                let sines = above / (p * p * q);
-                let (x, y) = (2.0 * a / (1.0 + 2.0 * a), 2.0 * k / p / q);
-                let cosine = (1.0 + 4.0 * a).sqrt() / (1.0 + 2.0 * a);
-                let between = x * root + y * cosine;
-                // sin(asin x − asin y) = (x² − y²)/(x√(1−y²) + y√(1−x²))
-                if between > 0.0 { (sines * (x + y) / between).clamp(-1.0, 1.0).asin() } else { 0.0 }
-            };
-            let distance = FRAC_2_PI * (difference(a, b, p, q) + difference(b, a, q, p));
-            let new_gap = if a == b { 0.0 } else { (v.0 - v.1) / (v.0.sqrt() + v.1.sqrt()) };
-            e = (distance - new_gap * new_gap) / geometric_mean(v);
-        }
-        self.k = if self.e == 0.0 && a == b { v.0 } else { FRAC_2_PI * sine(self.k).asin() };
-        self.v = v;
-        if obtuse {
-            self.set_angle(4.0 - e, e);
-        } else {
-            self.set_angle(e, 4.0 - e);
-        }
-    }
-
-    fn exp(&mut self) {
-        let (a, b) = self.v;
-        let squared_distance = geometric_mean(self.v) * self.e + self.gap().powi(2);
-        let kappa = (0.5 * (a + b) + self.k).exp();
-        self.k = kappa;
-        self.theta *= kappa;
-        self.v = ((2.0 * a).exp(), (2.0 * b).exp());
-        // κ/√(κ11·κ22) = e^{−‖u − v‖²/2}
-        let e = -2.0 * (-0.5 * squared_distance).exp_m1();
-        self.set_angle(e, 4.0 - e);
-    }
-
-    /// The sum with an uncorrelated branch.
-    ///
-    /// `n·e = n1·e1 + n2·e2 + (√(K11 K22') − √(K11' K22))²·2/(n + n1 + n2)`, and alike for `f`: the last term is what the gaps open.
-    pub(super) fn add(&mut self, other: &Pair) {
-        let (n1, n2) = (geometric_mean(self.v), geometric_mean(other.v));
-        let v = (self.v.0 + other.v.0, self.v.1 + other.v.1);
-        let n = geometric_mean(v);
-        let crossed = (self.v.0 * other.v.1, other.v.0 * self.v.1);
-        let opened = if crossed.0 == crossed.1 || n == 0.0 {
-            0.0
-        } else {
-            let gap = (crossed.0 - crossed.1) / (crossed.0.sqrt() + crossed.1.sqrt());
-            2.0 * gap * gap / (n + n1 + n2)
-        };
-        self.v = v;
-        self.k += other.k;
-        self.theta += other.theta;
-        if n == 0.0 {
-            self.set_angle(2.0, 2.0);
-        } else {
-            self.set_angle((n1 * self.e + n2 * other.e + opened) / n, (n1 * self.f + n2 * other.f + opened) / n);
-        }
-    }
-}
-
-/// `sin t − t cos t`, by its series where the two are close.
-fn sin_minus_t_cos(t: f64, sin: f64, cos: f64) -> f64 {
-    if t > 0.5 {
-        return sin - t * cos;
-    }
-    // Σ_{m≥1} (−1)^{m+1} 2m t^{2m+1}/(2m+1)!
-    let square = t * t;
-    let (mut term, mut sum) = (t * square / 6.0, 0.0);
-    for m in 1..9 {
-        let m = f64::from(m);
-        sum += 2.0 * m * term;
-        term *= -square / ((2.0 * m + 2.0) * (2.0 * m + 3.0));
-    }
-    sum
-}
-
-/// The dual kernels `(κ, κ̇)` of an activation at `(K11, K12, K22)`, or `None` where it has no closed form here.
+/// erf: `κ = (2/π) asin c`, `c = 2 K12/√((1 + 2 K11)(1 + 2 K22))`, and `κ̇ = (4/π)/√((1 + 2 K11)(1 + 2 K22) − 4 K12²)`
+/// (Williams 1997, equation 11). `one`, `two` are the norms before, `after` the roots of the variances behind the layer.
 ///
-/// ```
-/// use nn::Phi;
-/// let (kappa, slope) = ntk::dual(Phi::Relu, 1.0, 0.0, 1.0).unwrap();
-/// assert!((kappa - 0.5 / std::f64::consts::PI).abs() < 1e-16 && (slope - 0.25).abs() < 1e-16);
-/// let (kappa, slope) = ntk::dual(Phi::Erf, 1.0, 0.5, 1.0).unwrap();
-/// assert!((kappa - 2.0 / std::f64::consts::PI * (1.0_f64 / 3.0).asin()).abs() < 1e-15);
-/// assert!((slope - 4.0 / std::f64::consts::PI / 8.0_f64.sqrt()).abs() < 1e-15);
-/// assert!(ntk::dual(Phi::Tanh, 1.0, 0.5, 1.0).is_none());
-/// ```
-pub fn dual(phi: Phi, k11: f64, k12: f64, k22: f64) -> Option<(f64, f64)> {
-    match phi {
-        Phi::Tanh => None,
-        Phi::Relu | Phi::Erf | Phi::Exp => {
-            let v = (k11, k22);
-            let n = geometric_mean(v);
-            let cos = if n > 0.0 { k12 / n } else { 0.0 };
-            let mut pair = Pair { v, k: k12, theta: 1.0, e: 2.0, f: 2.0 };
-            pair.set_angle(2.0 * (1.0 - cos), 2.0 * (1.0 + cos));
-            pair.activation(phi);
-            Some((pair.k, pair.theta))
-        }
-    }
+/// With `r = 1/(1 + 2 K11)`, `cos θ1 = 1 − r`, the new variance is `(2/π)(π/2 − θ1)`, likewise θ2 and, from |c|, θ12. Near
+/// pairs take `D = K11' + K22' − 2|K12'| = (4/π)(θ12 − φ)`, `φ = (θ1 + θ2)/2`, from `cos φ − cos θ12`, a sum of positive terms.
+#[inline(always)]
+pub(super) fn erf<T: Float, A: Arith>(one: Norm<T>, two: Norm<T>, after: [T; 2], t: Angle<T>) -> (Angle<T>, T) {
+    let (half, double) = (T::of(0.5), T::of(2.0));
+    let acute = t.near <= t.far;
+    let s = if acute { t.near } else { t.far };
+    // r, √r, √(1 − r) without its cancellation, sin θ.
+    let side = |norm: Norm<T>| {
+        let r = T::ONE / (T::ONE + double * norm.variance);
+        let root_r = r.sqrt();
+        (r, root_r, T::of(std::f64::consts::SQRT_2) * norm.root * root_r, root_r * (double - r).sqrt())
+    };
+    let (r1, root_r1, x, sin1) = side(one);
+    let (r2, root_r2, y, sin2) = side(two);
+    let (xx, yy) = (x * x, y * y);
+
+    let c = x * y * (T::ONE - double * s);
+    let sin12 = (r1 + r2 * xx + xx * yy * (T::of(4.0) * t.near * t.far)).sqrt();
+    let slope = T::of(4.0 * std::f64::consts::FRAC_1_PI) * root_r1 * root_r2 / sin12;
+
+    let dr = double * (two.variance - one.variance) * r1 * r2;
+    let sines = sin1 + sin2;
+    let dsin = dr * (double - r1 - r2) / sines;
+    let sin2_delta = T::of(0.25) * (dsin * dsin + dr * dr);
+    let cos_delta = (T::ONE - sin2_delta).sqrt();
+    let (cos_phi, sin_phi) = (half * (xx + yy) / cos_delta, half * sines / cos_delta);
+    let apart = cos_phi * sin2_delta / (T::ONE + cos_delta) + half * (x - y) * (x - y) + double * x * y * s;
+    let norm = sin12 * cos_phi + c * sin_phi;
+    let sin_beta = if norm > T::ZERO { apart * ((cos_phi + c) / norm) } else { T::ZERO };
+    let d = T::of(4.0 * std::f64::consts::FRAC_1_PI) * angle::<T, A>(sin_beta, c * cos_phi + sin12 * sin_phi);
+
+    let [a, b] = after;
+    let k = T::of(std::f64::consts::FRAC_2_PI) * angle::<T, A>(c, sin12);
+    let inverse = if (a > T::ZERO) & (b > T::ZERO) { T::ONE / a / b } else { T::ZERO };
+    let from_d = T::of(0.25) * (d - (a - b) * (a - b)) * inverse;
+    let from_k = half * (T::ONE - k * inverse);
+    let s = if d < T::of(0.1) * (a * a + b * b) { from_d } else { from_k };
+    let s = if s < T::ZERO { T::ZERO } else { s };
+    let folded = Angle::from_near(s);
+    (if acute { folded } else { Angle { near: folded.far, far: folded.near } }, slope)
 }
+
+/// The variance of erf, `(2/π) asin(2 K/(1 + 2 K))`.
+pub(super) fn erf_variance<T: Float, A: Arith>(variance: T) -> T {
+    let r = T::ONE / (T::ONE + T::of(2.0) * variance);
+    T::of(std::f64::consts::FRAC_2_PI) * angle::<T, A>(T::of(2.0) * variance * r, (r * (T::of(2.0) - r)).sqrt())
+}
+
+/// exp: `κ = κ̇ = exp((K11 + K22)/2 + K12)`, so that `cos t' = exp(−D/2)` with `D = K11 + K22 − 2 K12`.
+#[inline(always)]
+pub(super) fn exp<T: Float>(one: Norm<T>, two: Norm<T>, t: Angle<T>) -> Angle<T> {
+    let gap = one.root - two.root;
+    let d = gap * gap + T::of(4.0) * one.root * two.root * t.near;
+    Angle::from_near(T::of(-0.5 * (-0.5 * d.to_f64()).exp_m1()))
+}
+
+/// The angle in [0, π/2] with this sine and cosine.
+#[inline(always)]
+fn angle<T: Float, A: Arith>(sin: T, cos: T) -> T {
+    let small = sin <= cos;
+    let z = if small { sin } else { cos };
+    let asin = z * asin_of_root::<T, A>(z * z);
+    if small { asin } else { T::of(std::f64::consts::FRAC_PI_2) - asin }
+}
+
+/// asin(√s)/√s for s in [0, ½], by a Chebyshev fit.
+#[inline(always)]
+fn asin_of_root<T: Float, A: Arith>(s: T) -> T {
+    // A condition on constants: only one of the branches is compiled.
+    if T::EPSILON.to_f64() > 1e-10 { horner::<T, A, 9>(s, &ASIN_F32) } else { horner::<T, A, 22>(s, &ASIN_F64) }
+}
+
+#[inline(always)]
+fn horner<T: Float, A: Arith, const N: usize>(x: T, c: &[f64; N]) -> T {
+    let mut y = T::of(c[N - 1]);
+    for i in (0..N - 1).rev() {
+        y = A::mul_add(y, x, T::of(c[i]));
+    }
+    y
+}
+
+/// Off by 2.9e-9 before rounding.
+const ASIN_F32: [f64; 9] = [
+    1.000_000_001_622_623_4,
+    0.166_666_142_378_242_84,
+    0.075_027_573_163_524_04,
+    0.044_091_616_733_716_87,
+    0.035_814_239_284_011_77,
+    -0.007_020_579_152_294_475_5,
+    0.107_400_021_301_746_47,
+    -0.135_916_271_239_843_87,
+    0.123_913_494_905_129_75,
+];
+
+/// Off by 9e-20 before rounding.
+const ASIN_F64: [f64; 22] = [
+    1.0,
+    0.166_666_666_666_666_77,
+    0.074_999_999_999_970_7,
+    0.044_642_857_146_590_796,
+    0.030_381_944_192_751_874,
+    0.022_372_169_469_516_402,
+    0.017_352_478_925_890_68,
+    0.013_970_388_580_165_13,
+    0.011_472_739_233_344_357,
+    0.010_612_424_641_245_267,
+    0.001_343_310_052_190_203,
+    0.052_847_256_668_238_42,
+    -0.225_047_803_568_511_65,
+    0.935_466_751_776_075_3,
+    -2.943_437_098_582_813_3,
+    7.350_301_723_259_086,
+    -14.208_998_226_239_418,
+    20.948_148_226_085_877,
+    -22.743_165_917_126_41,
+    17.211_967_471_947_872,
+    -8.131_723_877_410_607,
+    1.828_748_342_102_192,
+];

@@ -1,11 +1,10 @@
-//! Kernels at infinite width and predictions against reference values; `golden/README.md` says where they come from.
+//! Predictions, and the kernels behind them, against reference values; `golden/README.md` says where they come from.
 
-use nn::{Network, Parameterization, parse_model};
-use ntk::{Flow, InfiniteKernel, MatrixError, Real, Time};
+use nn::Network;
+use ntk::{Flow, InfiniteKernel, Time};
 use serde_json::Value;
 use simd::Mat;
 
-const KERNELS: &str = include_str!("golden/infinite_width.json");
 const PREDICTIONS: &str = include_str!("golden/predict.json");
 
 fn matrix(value: &Value) -> (usize, Vec<f64>) {
@@ -20,47 +19,6 @@ fn assert_close(values: &[f64], want: &[f64], bound: f64, what: &str) {
     for (i, (v, w)) in values.iter().zip(want).enumerate() {
         assert!((v - w).abs() <= bound * largest, "{what}: entry {i} is {v} and should be {w}");
     }
-}
-
-/// The model of a case: it is a model file in JSON.
-fn model(case: &Value) -> Network {
-    let table: toml::Table = serde_json::from_value(case["model"].clone()).expect("the keys of a model file");
-    parse_model(&table.to_string()).expect("a model")
-}
-
-fn check_kernels<T: Real>(bound: f64) {
-    let file: Value = serde_json::from_str(KERNELS).expect("valid JSON");
-    let cases = file["cases"].as_array().expect("a list of cases");
-    assert_eq!(cases.len(), 7);
-    for case in cases {
-        let name = case["name"].as_str().expect("a name");
-        let kernel = InfiniteKernel::new(&model(case)).unwrap();
-        let read = |key: &str| {
-            let (n, x) = matrix(&case[key]);
-            (n, x.iter().map(|&x| <T as autodiff::Scalar>::of(x)).collect::<Vec<T>>())
-        };
-        let ((n1, x1), (n2, x2)) = (read("x1"), read("x2"));
-        let d = x1.len() / n1;
-        let (x1, x2) = (Mat::new(&x1, n1, d), Mat::new(&x2, n2, d));
-        for (right, suffix) in [(None, "11"), (Some(x1), "11"), (Some(x2), "12")] {
-            let kernels = kernel.evaluate(x1, right);
-            for (kind, values) in [("nngp", &kernels.nngp), ("ntk", &kernels.ntk)] {
-                let (_, want) = matrix(&case[format!("{kind}_{suffix}")]);
-                let values: Vec<f64> = values.iter().map(|v| v.primal()).collect();
-                assert_close(&values, &want, bound, &format!("{kind}_{suffix} of {name}"));
-            }
-        }
-    }
-}
-
-#[test]
-fn kernels_at_infinite_width_in_double_precision() {
-    check_kernels::<f64>(1e-12);
-}
-
-#[test]
-fn kernels_at_infinite_width_in_single_precision() {
-    check_kernels::<f32>(1e-5);
 }
 
 #[test]
@@ -97,7 +55,7 @@ fn predictions_of_the_flow() {
 fn the_kernels_behind_the_predictions_are_ours() {
     let file: Value = serde_json::from_str(PREDICTIONS).expect("valid JSON");
     let hidden = || nn::dense(9).std(1.5, 0.1);
-    let network = Network::new([5], [hidden(), nn::relu(), hidden(), nn::relu(), hidden()]).unwrap().parameterized(Parameterization::Ntk);
+    let network = Network::new([5], [hidden(), nn::relu(), hidden(), nn::relu(), hidden()]).unwrap();
     let kernel = InfiniteKernel::new(&network).unwrap();
     let ((n, x), (m, x_test)) = (matrix(&file["x_train"]), matrix(&file["x_test"]));
     let (x, x_test) = (Mat::new(&x, n, 5), Mat::new(&x_test, m, 5));
@@ -107,20 +65,4 @@ fn the_kernels_behind_the_predictions_are_ours() {
         assert_close(&kernels.ntk, &matrix(&file["kernels"][name]["ntk"]).1, 1e-11, name);
         assert_close(&kernels.nngp, &matrix(&file["kernels"][name]["nngp"]).1, 1e-11, name);
     }
-}
-
-#[test]
-fn a_singular_kernel_predicts_at_any_finite_time_and_asks_for_a_ridge_at_infinity() {
-    // The same example twice, with different targets: the flow ends at their mean.
-    let k = [2.0, 2.0, 2.0, 2.0];
-    let (f0, y) = (Mat::new(&[0.0, 0.0], 2, 1), Mat::new(&[1.0, 3.0], 2, 1));
-    let flow = Flow::new(Mat::new(&k, 2, 2), 0.0).unwrap();
-    for (t, want) in [(0.0, 0.0), (0.25, 2.0 * (1.0 - (-1.0_f64).exp())), (1e9, 2.0)] {
-        let f = flow.test(Time::At(t), Mat::new(&[2.0, 2.0], 1, 2), f0, Mat::new(&[0.0], 1, 1), y).unwrap();
-        assert!((f[0] - want).abs() < 1e-12, "t = {t}: {f:?}");
-    }
-    let error = flow.train(Time::Infinite, f0, y).unwrap_err();
-    assert!(matches!(error, MatrixError::NotPositiveDefinite { .. }) && error.to_string().contains("ridge"), "{error}");
-    let flow = Flow::new(Mat::new(&k, 2, 2), 1e-3).unwrap();
-    assert!(flow.train(Time::Infinite, f0, y).is_ok());
 }

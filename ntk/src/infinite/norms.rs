@@ -1,0 +1,83 @@
+//! The variances of every row behind every stage: what all pairs of a row share.
+
+use super::pair::{Norm, erf_variance};
+use super::stage::{Affine, Closed, Stage};
+use simd::Float;
+use simd::lane::Plain;
+
+/// Variances `K11` behind one stage, and what the angles of its pairs need to know of a row.
+#[derive(Clone, Debug)]
+pub(super) struct Norms<T> {
+    pub(super) variance: Vec<T>,
+    /// √K11.
+    pub(super) root: Vec<T>,
+    /// Behind a sum of two parts (weights and bias, or two branches): the roots of their shares of the variance.
+    pub(super) shares: [Vec<T>; 2],
+}
+
+impl<T: Float> Norms<T> {
+    pub(super) fn at(&self, i: usize) -> Norm<T> {
+        Norm { variance: self.variance[i], root: self.root[i] }
+    }
+
+    pub(super) fn shares_at(&self, i: usize) -> [T; 2] {
+        [self.shares[0][i], self.shares[1][i]]
+    }
+
+    fn new(variance: Vec<T>) -> Self {
+        let root = variance.iter().map(|v| v.sqrt()).collect();
+        Norms { variance, root, shares: [Vec::new(), Vec::new()] }
+    }
+
+    /// The shares of parts with these roots; a zero variance has none.
+    fn sum(variance: Vec<T>, parts: [Vec<T>; 2]) -> Self {
+        let norms = Norms::new(variance);
+        let share = |(&part, &root): (&T, &T)| if root > T::ZERO { part / root } else { T::ZERO };
+        let shares = parts.map(|part| part.iter().zip(&norms.root).map(share).collect());
+        Norms { shares, ..norms }
+    }
+}
+
+/// The norms of the input, then those behind every stage in the order of a walk through the model; a sum comes behind its
+/// branches.
+pub(super) fn trace<T: Float>(stages: &[Stage], variance: Vec<T>) -> Vec<Norms<T>> {
+    let mut norms = vec![Norms::new(variance)];
+    walk(stages, 0, &mut norms);
+    norms
+}
+
+/// Walks stages that read `norms[at]`; returns where their own end is.
+fn walk<T: Float>(stages: &[Stage], mut at: usize, norms: &mut Vec<Norms<T>>) -> usize {
+    for stage in stages {
+        let x = &norms[at];
+        let next = match stage {
+            Stage::Affine(affine) => behind_affine(affine, x),
+            Stage::Activation(closed) => Norms::new(x.variance.iter().map(|&v| behind_activation(*closed, v)).collect()),
+            Stage::Sum(branch, around) => {
+                let ends = [walk(branch, at, norms), walk(around, at, norms)];
+                let [one, two] = ends.map(|end| &norms[end]);
+                let variance = one.variance.iter().zip(&two.variance).map(|(&a, &b)| a + b).collect();
+                Norms::sum(variance, [one.root.clone(), two.root.clone()])
+            }
+        };
+        norms.push(next);
+        at = norms.len() - 1;
+    }
+    at
+}
+
+fn behind_affine<T: Float>(affine: &Affine, x: &Norms<T>) -> Norms<T> {
+    let (w, b) = (T::of(affine.w), T::of(affine.b));
+    let (ww, bb) = (T::of(affine.w * affine.w), T::of(affine.b * affine.b));
+    let variance = x.variance.iter().map(|&v| ww * v + bb).collect();
+    Norms::sum(variance, [x.root.iter().map(|&root| w * root).collect(), vec![b; x.root.len()]])
+}
+
+/// The variance behind an activation.
+pub(super) fn behind_activation<T: Float>(closed: Closed, variance: T) -> T {
+    match closed {
+        Closed::Relu => T::of(0.5) * variance,
+        Closed::Erf => erf_variance::<T, Plain>(variance),
+        Closed::Exp => T::of((2.0 * variance.to_f64()).exp()),
+    }
+}

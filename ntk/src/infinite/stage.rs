@@ -1,0 +1,147 @@
+//! What a network becomes at infinite width: its layers with their fan-ins, and the reasons for which there may be no limit.
+
+use nn::{Dense, Layer, Network, Parameterization, Phi, Residual};
+use thiserror::Error;
+
+/// A layer at infinite width. A closed description, read by the norms of the rows and by the angles of the pairs.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Stage {
+    Affine(Affine),
+    Activation(Closed),
+    /// The sum of two uncorrelated branches; an empty second one is the identity.
+    Sum(Vec<Stage>, Vec<Stage>),
+}
+
+/// A dense layer: `K' = w² K + b²` and `Θ' = α K + γ + w² Θ`, where `(α, γ)` is `(w², b²)` in the NTK parameterization and
+/// `(n_in, 1 if there is a bias)` in the standard one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Affine {
+    pub(super) w: f64,
+    pub(super) b: f64,
+    pub(super) alpha: f64,
+    pub(super) gamma: f64,
+}
+
+/// An activation whose Gaussian moments have a closed form here.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Closed {
+    Relu,
+    Erf,
+    Exp,
+}
+
+/// Why a network has no kernel at infinite width that this crate can give.
+///
+/// Layers are named by their place in the model, such as `layers[3].shortcut[0] (relu)`.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoLimit {
+    /// An activation on something that is not Gaussian with zero mean.
+    #[error("{place}: an activation needs a Gaussian input, and here it reads {reads}: put a dense layer before it")]
+    NotGaussian {
+        /// The activation.
+        place: String,
+        /// What it reads.
+        reads: String,
+    },
+    /// An activation without a closed form.
+    #[error("{place}: `{name}` has no closed form at infinite width in this version; relu, erf and exp have one")]
+    NoClosedForm {
+        /// The activation.
+        place: String,
+        /// Its name.
+        name: &'static str,
+    },
+    /// A residual branch that is correlated with the other one.
+    #[error(
+        "{place}: a residual branch must end in a dense layer, whose fresh weights make it uncorrelated with the other branch, and this one {ends}"
+    )]
+    Correlated {
+        /// The branch.
+        place: String,
+        /// What it ends in.
+        ends: String,
+    },
+}
+
+/// What flows between layers.
+#[derive(Clone)]
+struct Signal {
+    features: usize,
+    /// What it is, unless it is Gaussian with zero mean.
+    not_gaussian: Option<String>,
+}
+
+/// Reads a network, or says why it has no limit.
+pub(super) fn stages(network: &Network) -> Result<Vec<Stage>, NoLimit> {
+    let start = Signal { features: network.n_inputs(), not_gaussian: Some("the network's input".into()) };
+    Ok(read(network.layers(), "layers", start, network.parameterization())?.0)
+}
+
+fn read(layers: &[Layer], place: &str, mut x: Signal, parameterization: Parameterization) -> Result<(Vec<Stage>, Signal), NoLimit> {
+    let mut stages = Vec::with_capacity(layers.len());
+    for (i, layer) in layers.iter().enumerate() {
+        let here = || format!("{place}[{i}] ({})", layer.type_name());
+        stages.push(match layer {
+            Layer::Dense(dense) => {
+                let affine = affine(dense, x.features, parameterization);
+                x = Signal { features: dense.out, not_gaussian: None };
+                Stage::Affine(affine)
+            }
+            Layer::Activation(phi) => {
+                let closed = closed(*phi).ok_or_else(|| NoLimit::NoClosedForm { place: here(), name: phi.name() })?;
+                if let Some(reads) = x.not_gaussian {
+                    return Err(NoLimit::NotGaussian { place: here(), reads });
+                }
+                x.not_gaussian = Some(format!("the output of {}", here()));
+                Stage::Activation(closed)
+            }
+            Layer::Residual(Residual { layers, shortcut }) => {
+                let (branch_place, around_place) = (format!("{place}[{i}].layers"), format!("{place}[{i}].shortcut"));
+                uncorrelated(layers, &branch_place)?;
+                let (branch, _) = read(layers, &branch_place, x.clone(), parameterization)?;
+                if shortcut.is_empty() {
+                    // A Gaussian branch beside what x is: the sum is Gaussian if x is.
+                    x.not_gaussian = x.not_gaussian.map(|reads| format!("{}, a sum that contains {reads}", here()));
+                    Stage::Sum(branch, Vec::new())
+                } else {
+                    uncorrelated(shortcut, &around_place)?;
+                    let (around, end) = read(shortcut, &around_place, x, parameterization)?;
+                    x = end;
+                    Stage::Sum(branch, around)
+                }
+            }
+        });
+    }
+    Ok((stages, x))
+}
+
+fn affine(dense: &Dense, n_in: usize, parameterization: Parameterization) -> Affine {
+    let w = dense.w_std;
+    let b = if dense.bias { dense.b_std } else { 0.0 };
+    let (alpha, gamma) = match parameterization {
+        Parameterization::Ntk => (w * w, b * b),
+        Parameterization::Standard => (n_in as f64, if dense.bias { 1.0 } else { 0.0 }),
+    };
+    Affine { w, b, alpha, gamma }
+}
+
+pub(super) fn closed(phi: Phi) -> Option<Closed> {
+    match phi {
+        Phi::Relu => Some(Closed::Relu),
+        Phi::Erf => Some(Closed::Erf),
+        Phi::Exp => Some(Closed::Exp),
+        Phi::Tanh => None,
+    }
+}
+
+fn uncorrelated(branch: &[Layer], place: &str) -> Result<(), NoLimit> {
+    let ends = match branch.last() {
+        Some(Layer::Dense(_)) => return Ok(()),
+        Some(layer @ (Layer::Activation(_) | Layer::Residual(_))) => {
+            format!("ends in {}[{}] ({})", place, branch.len() - 1, layer.type_name())
+        }
+        None => "is empty".into(),
+    };
+    Err(NoLimit::Correlated { place: place.into(), ends })
+}

@@ -1,0 +1,219 @@
+//! Laws of the kernels at infinite width.
+
+use nn::{Layer, Network, Parameterization, Phi, dense, erf, exp, relu, residual};
+use ntk::{InfiniteKernel, Kernels, dual};
+use proptest::prelude::*;
+use simd::{Float, Mat};
+
+const D: usize = 5;
+
+fn networks() -> Vec<Network> {
+    let he = || dense(16).std(2f64.sqrt(), 0.0);
+    let layers: Vec<Vec<Layer>> = vec![
+        vec![he(), relu(), he(), relu(), dense(1)],
+        vec![dense(9).std(1.3, 0.4), erf(), dense(9).std(1.3, 0.4), relu(), dense(2)],
+        vec![dense(9).std(0.6, 0.2), exp(), dense(3).std(0.3, 0.1), erf(), dense(1)],
+        vec![dense(8), residual([relu(), dense(8), erf(), dense(8).std(0.5, 0.5)]), relu(), dense(1).without_bias()],
+    ];
+    layers
+        .into_iter()
+        .flat_map(|layers| Parameterization::ALL.map(|p| Network::new([D], layers.clone()).unwrap().parameterized(p)))
+        .collect()
+}
+
+fn evaluate<T: Float + ntk::Real>(network: &Network, x1: &[T], x2: Option<&[T]>) -> Kernels<T> {
+    let view = |x| Mat::new(x, x.len() / D, D);
+    InfiniteKernel::new(network).unwrap().evaluate(view(x1), x2.map(view))
+}
+
+fn inputs(n: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f64>> {
+    n.prop_flat_map(|n| prop::collection::vec(-2.0..2.0, n * D))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn kernels_of_one_set_are_symmetric_to_the_bit_and_positive_semidefinite(x in inputs(1..9)) {
+        for network in networks() {
+            let k = evaluate(&network, &x, None);
+            let n = k.n1;
+            for matrix in [&k.nngp, &k.ntk] {
+                for i in 0..n {
+                    for j in 0..n {
+                        prop_assert_eq!(matrix[i * n + j].to_bits(), matrix[j * n + i].to_bits());
+                    }
+                }
+                let spectrum = ntk::Spectrum::of(Mat::new(matrix, n, n)).unwrap();
+                let (first, last) = (spectrum.values()[0], spectrum.values()[n - 1]);
+                prop_assert!(last >= -1e-13 * first, "{} beside {}", last, first);
+            }
+        }
+    }
+
+    #[test]
+    fn permuted_rows_permute_the_kernel_and_two_sets_agree_with_one(x in inputs(2..9), shift in 1usize..7) {
+        let n = x.len() / D;
+        let shift = shift % n;
+        let mut rotated = x.clone();
+        rotated.rotate_left(shift * D);
+        for network in networks() {
+            let (k, r, cross) = (evaluate(&network, &x, None), evaluate(&network, &rotated, None), evaluate(&network, &x, Some(&rotated)));
+            for i in 0..n {
+                for j in 0..n {
+                    let (a, b, c) = (k.ntk[i * n + (j + shift) % n], r.ntk[((i + n - shift) % n) * n + j], cross.ntk[i * n + j]);
+                    let scale = k.ntk[i * n + i].max(k.ntk[(j + shift) % n * (n + 1)]);
+                    prop_assert!((a - b).abs() <= 1e-13 * scale && (a - c).abs() <= 1e-13 * scale, "{} {} {}", a, b, c);
+                    if i == (j + shift) % n {
+                        prop_assert!(a == b && a == c, "coincident inputs: {} {} {}", a, b, c);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn relu_without_bias_is_homogeneous(x in inputs(1..5), power in -60i32..60) {
+        let network = Network::new([D], [dense(4).without_bias(), relu(), dense(4), relu(), dense(1).without_bias()]).unwrap();
+        // The square of a power of two scales every step exactly.
+        let c = 2f64.powi(power);
+        let scaled: Vec<f64> = x.iter().map(|x| c * x).collect();
+        let (k, s) = (evaluate(&network, &x, None), evaluate(&network, &scaled, None));
+        for (a, b) in k.nngp.iter().chain(&k.ntk).zip(s.nngp.iter().chain(&s.ntk)) {
+            prop_assert!((c * c * a - b).abs() <= 1e-15 * (c * c * a).abs() + 1e-15 * c * c, "{} {}", c * c * a, b);
+        }
+    }
+
+    #[test]
+    fn the_slope_kernel_is_the_derivative_of_the_kernel(k11 in 0.1..3.0, k22 in 0.1..3.0, c in -0.9..0.9) {
+        for phi in [Phi::Relu, Phi::Erf, Phi::Exp] {
+            let k12 = c * f64::sqrt(k11 * k22);
+            let h = 1e-3 * f64::sqrt(k11 * k22);
+            let kappa = |steps: f64| dual(phi, k11, k12 + steps * h, k22).unwrap().0;
+            let difference = (8.0 * (kappa(1.0) - kappa(-1.0)) - (kappa(2.0) - kappa(-2.0))) / (12.0 * h);
+            let (_, slope) = dual(phi, k11, k12, k22).unwrap();
+            prop_assert!((difference - slope).abs() <= 1e-7 * slope, "{} {} {}", phi.name(), difference, slope);
+        }
+    }
+}
+
+#[test]
+fn dual_kernels_are_gaussian_means() {
+    // The mean over a fine grid of both Gaussians, which for smooth functions converges faster than any power of its step.
+    let (k11, k12, k22) = (1.3, 0.7, 0.8);
+    let (a, b) = (f64::sqrt(k11), k12 / f64::sqrt(k11));
+    let c = (k22 - b * b).sqrt();
+    let h = 1.0 / 64.0;
+    let grid = || (-600..=600).map(move |i| f64::from(i) * h);
+    for (phi, tolerance) in [(Phi::Relu, 1e-5), (Phi::Erf, 1e-12), (Phi::Exp, 1e-12)] {
+        let (mut kappa, mut slope) = (0.0, 0.0);
+        for z in grid() {
+            for w in grid() {
+                let density = (-0.5 * (z * z + w * w)).exp() * h * h / std::f64::consts::TAU;
+                let (u, v) = (a * z, b * z + c * w);
+                kappa += density * phi.value(u) * phi.value(v);
+                slope += density * phi.derivative(u) * phi.derivative(v);
+            }
+        }
+        let (closed, closed_slope) = dual(phi, k11, k12, k22).unwrap();
+        assert!((kappa - closed).abs() < tolerance * closed, "{}: {kappa} and {closed}", phi.name());
+        // The slope of ReLU jumps, so the grid is good to its step only.
+        let tolerance = if phi == Phi::Relu { 1e-2 } else { tolerance };
+        assert!((slope - closed_slope).abs() < tolerance * closed_slope, "{}: {slope} and {closed_slope}", phi.name());
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_threads_or_on_the_other_inputs() {
+    let n = 700;
+    let x: Vec<f64> = (0..n * D).map(|k| ((k * k % 7919) as f64).sin()).collect();
+    let single: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+    for network in networks() {
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| (evaluate(&network, &x, None), evaluate(&network, &single, Some(&single[..D * 13]))))
+        };
+        let one = run(1);
+        for threads in [2, 3, 7] {
+            assert!(run(threads) == one, "{threads} threads");
+        }
+        // The first 37 inputs alone.
+        let part = evaluate(&network, &x[..37 * D], None);
+        for i in 0..37 {
+            assert_eq!(part.ntk[i * 37..(i + 1) * 37], one.0.ntk[i * n..i * n + 37]);
+            assert_eq!(part.nngp[i * 37..(i + 1) * 37], one.0.nngp[i * n..i * n + 37]);
+        }
+    }
+}
+
+#[test]
+fn repeated_rows_have_the_entries_of_the_diagonal_to_the_bit() {
+    let mut x: Vec<f64> = (0..90 * D).map(|k| (k as f64 * 1.7).sin()).collect();
+    let row = x[3 * D..4 * D].to_vec();
+    for i in [17, 64, 65, 89] {
+        x[i * D..(i + 1) * D].copy_from_slice(&row);
+    }
+    for network in networks() {
+        let k = evaluate(&network, &x, None);
+        for i in [3, 17, 64, 65, 89] {
+            for j in [3, 17, 64, 65, 89] {
+                assert_eq!((k.ntk[i * 90 + j], k.nngp[i * 90 + j]), (k.ntk[3 * 91], k.nngp[3 * 91]));
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_zeros_are_exact() {
+    // relu(0) = 0 and relu'(0) = 0; erf(0) = 0, and E erf'(v) = 2/√π/√(1 + 2K).
+    let network = |layers: Vec<Layer>| Network::new([D], layers).unwrap();
+    let x = [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, -1.0, 0.5];
+    let k = evaluate(&network(vec![dense(3), relu(), dense(3), relu(), dense(1)]), &x, None);
+    assert_eq!((&k.nngp[..3], &k.ntk[..3]), (&[0.0; 3][..], &[0.0; 3][..]));
+    let (kappa, slope) = dual(Phi::Erf, 0.0, 0.0, 1.5).unwrap();
+    assert_eq!(kappa, 0.0);
+    assert!((slope - 4.0 / std::f64::consts::PI / 2.0).abs() < 1e-15);
+    assert_eq!(dual(Phi::Relu, 0.0, 0.0, 1.5), Some((0.0, 0.0)));
+    // With a bias, zero inputs and others: K = b² throughout the first layer's row, and nothing is NaN.
+    for network in networks() {
+        let k = evaluate(&network, &x, None);
+        assert!(k.nngp.iter().chain(&k.ntk).all(|k| k.is_finite()));
+    }
+}
+
+#[test]
+fn extreme_scales_and_depth_give_no_nan() {
+    let rows = [[1.0, 2.0, -0.5, 0.25, 3.0], [1.0, 2.0, -0.5, 0.25, 3.0 + 1e-15], [-1.0, -2.0, 0.5, -0.25, -3.0], [0.0; 5]];
+    let deep: Vec<Layer> = (0..50).flat_map(|_| [dense(4).std(2f64.sqrt(), 0.05), relu()]).chain([dense(1)]).collect();
+    let erfs: Vec<Layer> = (0..50).flat_map(|_| [dense(4).std(1.5, 0.05), erf()]).chain([dense(1)]).collect();
+    for layers in [deep, erfs] {
+        let network = Network::new([D], layers).unwrap();
+        for scale in [1e-150, 1e-20, 1.0, 1e20, 1e140] {
+            let x: Vec<f64> = rows.iter().flatten().map(|x| x * scale).chain(rows[0]).collect();
+            let k = evaluate(&network, &x, None);
+            assert!(k.nngp.iter().chain(&k.ntk).all(|k| k.is_finite()), "{scale:e}: {k:?}");
+        }
+        for scale in [1e-18_f32, 1.0, 1e17] {
+            let x: Vec<f32> = rows.iter().flatten().map(|&x| x as f32 * scale).chain(rows[0].map(|x| x as f32)).collect();
+            let k = evaluate(&network, &x, None);
+            assert!(k.nngp.iter().chain(&k.ntk).all(|k| k.is_finite()), "{scale:e}: {k:?}");
+        }
+    }
+}
+
+#[test]
+fn no_examples_give_empty_kernels() {
+    for network in networks() {
+        let k = evaluate::<f64>(&network, &[], Some(&[1.0; D]));
+        assert_eq!((k.n1, k.n2, k.nngp.len(), k.ntk.len()), (0, 1, 0, 0));
+        let k = evaluate::<f64>(&network, &[1.0; D], Some(&[]));
+        assert_eq!((k.n1, k.n2, k.nngp.len()), (1, 0, 0));
+        assert_eq!(evaluate::<f32>(&network, &[], None).ntk.len(), 0);
+    }
+}
+
+#[test]
+#[should_panic(expected = "the network reads 5 features, and the inputs are 2 × 3")]
+fn inputs_of_another_width_are_refused() {
+    InfiniteKernel::new(&networks()[0]).unwrap().evaluate(Mat::new(&[0.0; 6], 2, 3), None);
+}
