@@ -2,11 +2,11 @@
 
 use crate::dual::Dual;
 use crate::flow::Flow;
-use crate::op::Leaf;
+use crate::op::{Leaf, Var};
 use crate::scalar::Scalar;
 use crate::shape::Shape;
 use crate::sink::{Gradient, PerExample, Wrt};
-use crate::tape::{Tape, Var};
+use crate::tape::Tape;
 use thiserror::Error;
 
 /// A function that records itself on a tape of any scalar, so that duals can run through it.

@@ -1,10 +1,10 @@
 //! The two modes: tangents pushed forward through the maps of a tape, cotangents pulled back through their transposes.
 
 use crate::linear::Linear;
-use crate::op::Leaf;
+use crate::op::{Leaf, Node, Var};
 use crate::scalar::Scalar;
 use crate::sink::{Contribution, Examples, Sink};
-use crate::tape::{Node, Tape, Var};
+use crate::tape::Tape;
 use simd::Accumulate;
 use thiserror::Error;
 
@@ -172,7 +172,7 @@ impl<T: Scalar> Tape<T> {
                 let (below, above) = flow.values.split_at_mut(flow.start[i]);
                 let g = &above[..lanes * node.shape.len()];
                 let target = &mut below[flow.start[j]..flow.start[j + 1]];
-                pull_edge(edge, lanes, examples, g, to, target, &mut scratch);
+                edge.pull(lanes, examples, g, to, target, &mut scratch);
             });
         }
         flow.scratch = scratch;
@@ -203,30 +203,5 @@ impl<T: Scalar> Tape<T> {
             return Err(Refusal::NoExamples { op: node.op.name(), shape: node.shape.to_string() });
         }
         Ok(node.shape.dims()[0])
-    }
-}
-
-/// Applies the transpose of an edge to cotangents. With `examples`, cotangents `[lanes, examples, ..]` become `[lanes · examples, ..]`:
-/// the examples turn into lanes instead of being summed.
-pub(crate) fn pull_edge<T: Scalar>(
-    edge: Linear<'_, T>,
-    lanes: usize,
-    examples: Option<usize>,
-    g: &[T],
-    to: Accumulate,
-    target: &mut [T],
-    scratch: &mut Vec<T>,
-) {
-    let Some(n) = examples else {
-        edge.transpose().apply(lanes, g, to, target, scratch);
-        return;
-    };
-    for i in 0..n {
-        let one = edge.example(i, n).transpose();
-        let (len_g, len_target) = (one.inputs(), one.outputs());
-        for k in (0..lanes).map(|lane| lane * n + i) {
-            let (g, target) = (&g[k * len_g..(k + 1) * len_g], &mut target[k * len_target..(k + 1) * len_target]);
-            one.apply(1, g, to, target, scratch);
-        }
     }
 }

@@ -239,6 +239,23 @@ impl<'t, T: Scalar> Linear<'t, T> {
         }
     }
 
+    /// Pulls `lanes` cotangents back: the transpose, applied. With `examples`, cotangents `[lanes, examples, ..]` become
+    /// `[lanes · examples, ..]`: the examples turn into lanes instead of being summed.
+    pub fn pull(self, lanes: usize, examples: Option<usize>, g: &[T], to: Accumulate, target: &mut [T], scratch: &mut Vec<T>) {
+        let Some(n) = examples else {
+            self.transpose().apply(lanes, g, to, target, scratch);
+            return;
+        };
+        for i in 0..n {
+            let one = self.example(i, n).transpose();
+            let (len_g, len_target) = (one.inputs(), one.outputs());
+            for k in (0..lanes).map(|lane| lane * n + i) {
+                let (g, target) = (&g[k * len_g..(k + 1) * len_g], &mut target[k * len_target..(k + 1) * len_target]);
+                one.apply(1, g, to, target, scratch);
+            }
+        }
+    }
+
     /// Floating-point operations of one application to one lane; a multiplication and an addition count as two.
     pub fn flops(&self) -> u64 {
         let entries = match *self {

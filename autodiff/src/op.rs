@@ -1,9 +1,8 @@
-//! The closed set of operations: what each one computes, and what its derivative is.
+//! The closed set of operations, and the nodes of a tape that they are.
 
-use crate::linear::Linear;
-use crate::scalar::Scalar;
-use crate::tape::{Node, Tape, Var};
-use simd::{Accumulate, Mat, MatMut, Phi};
+use crate::shape::Shape;
+use simd::Phi;
+use std::ops::Range;
 
 /// Where a value that no operation computed comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,126 +80,47 @@ impl Op {
     }
 }
 
-/// The values below a node, by variable.
-pub(crate) struct Past<'t, T> {
-    pub(crate) nodes: &'t [Node],
-    pub(crate) values: &'t [T],
-}
+/// A value on a tape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(u32);
 
-impl<'t, T> Past<'t, T> {
-    pub(crate) fn value(&self, v: Var) -> &'t [T] {
-        &self.values[self.nodes[v.index()].range()]
+impl Var {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
     }
 
-    pub(crate) fn matrix(&self, v: Var) -> Mat<'t, T> {
-        let shape = &self.nodes[v.index()].shape;
-        Mat::new(self.value(v), shape.rows(), shape.cols())
+    pub(crate) fn from_index(i: usize) -> Self {
+        Var(u32::try_from(i).expect("a tape holds at most 2³² values"))
     }
 }
 
-/// Computes the operation into `out`; `saved` is memory for what the derivative needs besides inputs and output.
-pub(crate) fn evaluate<T: Scalar>(op: Op, past: &Past<'_, T>, out: &mut [T], saved: &mut [T]) {
-    match op {
-        Op::Leaf(_) => unreachable!("leaves are given, not computed"),
-        Op::Affine { x, w, scale, bias } => {
-            let (x, w) = (past.matrix(x), past.matrix(w));
-            T::product(x, w, Accumulate::Set, MatMut::new(out, x.rows(), w.cols()));
-            let a = T::of(scale);
-            let n = w.cols();
-            match bias {
-                Some((b, scale)) if n > 0 => {
-                    let (b, s) = (past.value(b), T::of(scale));
-                    for row in out.chunks_exact_mut(n) {
-                        row.iter_mut().zip(b).for_each(|(z, &b)| *z = a * *z + s * b);
-                    }
-                }
-                Some(_) | None if scale == 1.0 => (),
-                Some(_) | None => out.iter_mut().for_each(|z| *z = a * *z),
-            }
-        }
-        Op::Transpose(x) => {
-            let x = past.matrix(x).t();
-            let columns = x.cols();
-            out.iter_mut().enumerate().for_each(|(i, y)| *y = x.at(i / columns, i % columns));
-        }
-        Op::Add(x, y) => zip(out, past.value(x), past.value(y), |x, y| x + y),
-        Op::Sub(x, y) => zip(out, past.value(x), past.value(y), |x, y| x - y),
-        Op::Scale(x, a) => {
-            let a = T::of(a);
-            out.iter_mut().zip(past.value(x)).for_each(|(y, &x)| *y = a * x);
-        }
-        Op::Map(phi, x) => T::map(phi, past.value(x), out),
-        Op::RowDot(x, y) => {
-            let (x, y) = (past.matrix(x), past.matrix(y));
-            let dot = |i: usize| (0..x.cols()).fold(T::ZERO, |sum, j| sum + x.at(i, j) * y.at(i, j));
-            out.iter_mut().enumerate().for_each(|(i, z)| *z = dot(i));
-        }
-        Op::LogSumExp(x) => T::softmax(past.matrix(x), out, saved),
-        Op::Sum(x, a) => out[0] = T::of(a) * past.value(x).iter().fold(T::ZERO, |sum, &x| sum + x),
-    }
+/// What is known about a recorded operation besides its value.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The operation with its inputs.
+    pub op: Op,
+    /// The shape of the value.
+    pub shape: Shape,
+    /// Whether axis 0 of the value is the examples, each computed from the same example of the inputs.
+    pub per_example: bool,
+    /// Whether something below it, or the node itself, computes one entry from several examples.
+    pub mixes: bool,
+    /// Whether it depends on an input.
+    pub reads_inputs: bool,
+    /// Whether it depends on a parameter.
+    pub reads_parameters: bool,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
-fn zip<T: Scalar>(out: &mut [T], x: &[T], y: &[T], f: impl Fn(T, T) -> T) {
-    out.iter_mut().zip(x.iter().zip(y)).for_each(|(z, (&x, &y))| *z = f(x, y));
-}
-
-impl<T: Scalar> Tape<T> {
-    /// Entries that an operation saves for its derivative.
-    pub(crate) fn saves(&self, op: Op) -> usize {
-        match op {
-            // The softmax of every row.
-            Op::LogSumExp(x) => self.shape(x).len(),
-            Op::Leaf(_)
-            | Op::Affine { .. }
-            | Op::Transpose(_)
-            | Op::Add(..)
-            | Op::Sub(..)
-            | Op::Scale(..)
-            | Op::Map(..)
-            | Op::RowDot(..)
-            | Op::Sum(..) => 0,
-        }
+impl Node {
+    /// Where the value lies in the arena.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.start..self.start + self.shape.len()
     }
 
-    /// The derivative of a node: one linear map for each of its inputs. This is the only place where an operation says what its
-    /// derivative is; [`push`](Tape::push) applies these maps and [`pull`](Tape::pull) their transposes.
-    pub fn edges<'t>(&'t self, node: Var, mut edge: impl FnMut(Var, Linear<'t, T>)) {
-        let n = &self.nodes()[node.index()];
-        let past = self.past();
-        let identity = |a: f64| Linear::Scale { a: T::of(a), len: n.shape.len() };
-        match n.op {
-            Op::Leaf(_) => (),
-            Op::Affine { x, w, scale, bias } => {
-                let (rows, cols) = (n.shape.rows(), n.shape.cols());
-                edge(x, Linear::Right { w: past.matrix(w), a: T::of(scale), rows });
-                edge(w, Linear::Left { x: past.matrix(x), a: T::of(scale), cols });
-                if let Some((b, scale)) = bias {
-                    edge(b, Linear::Broadcast { rows, cols, a: T::of(scale) });
-                }
-            }
-            Op::Transpose(x) => {
-                let shape = self.shape(x);
-                edge(x, Linear::Transpose { rows: shape.rows(), cols: shape.cols() });
-            }
-            Op::Add(x, y) => {
-                edge(x, identity(1.0));
-                edge(y, identity(1.0));
-            }
-            Op::Sub(x, y) => {
-                edge(x, identity(1.0));
-                edge(y, identity(-1.0));
-            }
-            Op::Scale(x, a) => edge(x, identity(a)),
-            Op::Map(phi, x) => edge(x, Linear::Slope { phi, x: past.value(x), y: past.value(node) }),
-            Op::RowDot(x, y) => {
-                edge(x, Linear::RowDot { w: past.matrix(y) });
-                edge(y, Linear::RowDot { w: past.matrix(x) });
-            }
-            Op::LogSumExp(x) => {
-                let shape = self.shape(x);
-                edge(x, Linear::RowDot { w: Mat::new(self.saved(node), shape.rows(), shape.cols()) });
-            }
-            Op::Sum(x, a) => edge(x, Linear::Sum { rows: self.shape(x).len(), cols: 1, a: T::of(a) }),
-        }
+    /// Which leaf the node is, if it is one.
+    pub fn leaf(&self) -> Option<Leaf> {
+        if let Op::Leaf(leaf) = self.op { Some(leaf) } else { None }
     }
 }

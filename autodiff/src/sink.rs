@@ -1,6 +1,5 @@
 //! Sinks: what a cotangent at a leaf means.
 
-use crate::flow::pull_edge;
 use crate::linear::Linear;
 use crate::op::Leaf;
 use crate::scalar::Scalar;
@@ -52,7 +51,7 @@ pub struct Contribution<'t, T: Copy> {
 impl<T: Scalar> Contribution<'_, T> {
     /// The cotangent of the leaf: `[lanes, leaf]`, or `[lanes · N, leaf]` if examples are kept apart.
     pub fn pull(&self, to: Accumulate, target: &mut [T], scratch: &mut Vec<T>) {
-        pull_edge(self.edge, self.lanes, self.examples, self.g, to, target, scratch);
+        self.edge.pull(self.lanes, self.examples, self.g, to, target, scratch);
     }
 }
 

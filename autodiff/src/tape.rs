@@ -1,56 +1,12 @@
 //! The tape: operations that were carried out, in order, with their values in one arena.
 
-use crate::op::{Leaf, Op, Past, evaluate};
+use crate::linear::Linear;
+use crate::op::{Leaf, Node, Op, Var};
+use crate::rules::{self, Past};
 use crate::scalar::Scalar;
 use crate::shape::Shape;
 use simd::Phi;
 use std::fmt;
-use std::ops::Range;
-
-/// A value on a tape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Var(u32);
-
-impl Var {
-    pub(crate) fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    pub(crate) fn from_index(i: usize) -> Self {
-        Var(u32::try_from(i).expect("a tape holds at most 2³² values"))
-    }
-}
-
-/// What is known about a recorded operation besides its value.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// The operation with its inputs.
-    pub op: Op,
-    /// The shape of the value.
-    pub shape: Shape,
-    /// Whether axis 0 of the value is the examples, each computed from the same example of the inputs.
-    pub per_example: bool,
-    /// Whether something below it, or the node itself, computes one entry from several examples.
-    pub mixes: bool,
-    /// Whether it depends on an input.
-    pub reads_inputs: bool,
-    /// Whether it depends on a parameter.
-    pub reads_parameters: bool,
-    start: usize,
-    end: usize,
-}
-
-impl Node {
-    /// Where the value lies in the arena.
-    pub(crate) fn range(&self) -> Range<usize> {
-        self.start..self.start + self.shape.len()
-    }
-
-    /// Which leaf the node is, if it is one.
-    pub fn leaf(&self) -> Option<Leaf> {
-        if let Op::Leaf(leaf) = self.op { Some(leaf) } else { None }
-    }
-}
 
 /// A place on a tape to go back to.
 #[derive(Clone, Copy, Debug)]
@@ -241,12 +197,12 @@ impl<T: Scalar> Tape<T> {
     }
 
     fn record(&mut self, op: Op, shape: Shape, per_example: bool) -> Var {
-        let (len, saves) = (shape.len(), self.saves(op));
+        let (len, saves) = (shape.len(), rules::saves(op, &self.nodes));
         self.grow(self.used + len + saves);
         // An operation reads below `used` and writes above it, so one split is the whole proof that they do not alias.
         let (below, above) = self.arena.split_at_mut(self.used);
         let (out, saved) = above[..len + saves].split_at_mut(len);
-        evaluate(op, &Past { nodes: &self.nodes, values: below }, out, saved);
+        rules::evaluate(op, &Past { nodes: &self.nodes, values: below }, out, saved);
         self.keep(op, shape, per_example, len + saves)
     }
 
@@ -332,14 +288,10 @@ impl<T: Scalar> Tape<T> {
         &self.nodes
     }
 
-    pub(crate) fn past(&self) -> Past<'_, T> {
-        Past { nodes: &self.nodes, values: &self.arena }
-    }
-
-    /// What the operation saved for its derivative.
-    pub(crate) fn saved(&self, v: Var) -> &[T] {
-        let node = self.node(v);
-        &self.arena[node.range().end..node.end]
+    /// The derivative of a node: one linear map for each of its inputs. [`push`](Tape::push) applies these maps, [`pull`](Tape::pull) their
+    /// transposes.
+    pub fn edges<'t>(&'t self, node: Var, edge: impl FnMut(Var, Linear<'t, T>)) {
+        rules::edges(node, &Past { nodes: &self.nodes, values: &self.arena }, edge);
     }
 }
 
