@@ -26,7 +26,7 @@ impl std::fmt::Display for Tenths {
 /// # Errors
 /// If the system refuses, or if there is less memory (where the system says how much there is).
 pub fn check(bytes: u128, what: &str, advice: &str) -> Result<(), NotEnough> {
-    let refused = || NotEnough { what: what.into(), gib: Tenths(bytes * 10 >> 30), advice: advice.into() };
+    let refused = || NotEnough { what: what.into(), gib: Tenths((bytes * 10) >> 30), advice: advice.into() };
     let size = usize::try_from(bytes).map_err(|_| refused())?;
     Vec::<u8>::new().try_reserve_exact(size).map_err(|_| refused())?;
     match available() {

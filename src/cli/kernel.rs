@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     /// Random weights from this seed.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// What is kept of the outputs: [N1, N2, O, O], [N1, N2], [N1, N2, O] or [N1, N2].
+    /// What is kept of the O outputs: full [N1, N2, O, O], trace [N1, N2], diagonal [N1, N2, O] or sum [N1, N2].
     #[arg(long, default_value = "trace")]
     outputs: Kept,
     /// How the empirical NTK is contracted [default: auto].
@@ -121,7 +121,7 @@ impl Number for f64 {
     }
 }
 
-pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<Summary, Failure> {
+pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<Option<Summary>, Failure> {
     check(arguments)?;
     match arguments.dtype {
         Precision::F32 => compute::<f32>(arguments, progress),
@@ -153,7 +153,7 @@ fn check(a: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Summary, Failure> {
+fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Option<Summary>, Failure> {
     files::check_writable(&a.out)?;
     let network = read_model(&a.model)?;
     let (n1, x1) = read_inputs::<T>(&a.x1, &network, &a.model)?;
@@ -162,7 +162,13 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Summary, Fai
     let x2 = x2.as_ref().map(|(_, x)| &x[..]);
     let kept = a.outputs.outputs();
     let size = size_of::<T>() as u128;
-    let entries = n1 as u128 * n2 as u128 * kept.entries(network.outputs()) as u128;
+    let outputs = network.outputs() as u128;
+    let kept_of_a_pair = match kept {
+        Outputs::Full => outputs * outputs,
+        Outputs::Diagonal => outputs,
+        Outputs::Trace | Outputs::Sum => 1,
+    };
+    let entries = n1 as u128 * n2 as u128 * kept_of_a_pair;
     // The result, and the other of the two kernels at infinite width or a block of it.
     memory::check(2 * entries * size, &format!("a kernel of {n1} by {n2} examples"), "use fewer examples, --dtype f32, or --outputs trace")
         .map_err(Failure::failed)?;
@@ -176,6 +182,8 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Summary, Fai
             (vec![n1, n2], if a.kind == Kind::Ntk { kernels.ntk } else { kernels.nngp })
         }
         Kind::EmpiricalNtk | Kind::EmpiricalNngp => {
+            memory::check(working_memory(a, &network, n1 + n2) * size, "this kernel", "give the network fewer outputs or narrower layers")
+                .map_err(Failure::failed)?;
             let parameters = weights::<T>(a, &network)?;
             let f = Finite { network: &network, parameters: &parameters };
             let kernel = if a.kind == Kind::EmpiricalNngp {
@@ -194,21 +202,46 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Summary, Fai
         }
     };
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-        return Err(Failure::Failed(format!(
-            "the kernel overflows {}: entry {at} is {}; scale the inputs down or use --dtype f64",
-            T::NAME,
-            values[at]
-        )));
+        let advice = match a.dtype {
+            Precision::F32 => "scale the inputs down or use --dtype f64",
+            Precision::F64 => "scale the inputs down, or w_std in the model",
+        };
+        return Err(Failure::Failed(format!("the kernel overflows {}: entry {at} is {}; {advice}", T::NAME, values[at])));
     }
     stage.step();
     stage.finish();
     npy::write(&a.out, &shape, &values)?;
+    if STDOUT.iter().any(|name| a.out == Path::new(name)) {
+        return Ok(None);
+    }
     let summary = json!({
         "out": a.out.to_string_lossy(), "kind": a.kind.name(), "shape": shape, "dtype": T::NAME, "outputs": network.outputs(),
         "parameters": network.n_parameters(), "cpu_level": simd::Level::best().to_string(),
     });
     let shown = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-    Ok(Summary { text: format!("{}: {} kernel [{shown}], {}", a.out.display(), a.kind.name(), T::NAME), json: summary })
+    let text = format!("{}: {} kernel [{shown}], {}, {}", a.out.display(), a.kind.name(), T::NAME, simd::Level::best());
+    Ok(Some(Summary { text, json: summary }))
+}
+
+/// Names of our own stdout. A kernel that goes there is followed by nothing, so that it can be read.
+const STDOUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+
+/// About as many numbers as an empirical kernel holds besides the network and the result, at least.
+fn working_memory(a: &Arguments, network: &Network, examples: usize) -> u128 {
+    let parameters = || network.parameters().iter();
+    let n_parameters: u128 = parameters().map(|p| p.shape.len() as u128).sum();
+    // What a dense layer gives, and what an activation makes of it.
+    let values = network.n_inputs() as u128 + parameters().filter(|p| p.role.is_weight()).map(|p| 2 * p.shape.cols() as u128).sum::<u128>();
+    let lanes = if a.outputs == Kept::Sum { 1 } else { network.outputs() as u128 };
+    if a.kind == Kind::EmpiricalNngp {
+        return examples as u128 * values;
+    }
+    // One example on either side, with cotangents for every output.
+    match a.strategy.unwrap_or(Contraction::Auto) {
+        Contraction::Auto | Contraction::Structured => 2 * values * (1 + lanes),
+        Contraction::Jacobian => 2 * (values * (1 + lanes) + lanes * n_parameters),
+        Contraction::Products => values * (1 + lanes) + lanes * n_parameters,
+    }
 }
 
 fn in_file(path: &Path, error: impl std::fmt::Display) -> Failure {
@@ -240,7 +273,13 @@ fn weights<T: Number>(a: &Arguments, network: &Network) -> Result<Vec<Vec<T>>, F
     let bytes = 4 * network.parameters().iter().map(|p| p.shape.len() as u128).sum::<u128>() * size_of::<T>() as u128;
     memory::check(bytes, "the network", "make its layers narrower").map_err(Failure::failed)?;
     match (&a.weights, a.seed) {
-        (Some(path), _) => network.load_weights(&files::read_bytes(path)?).map_err(|e| in_file(path, e)),
+        (Some(path), _) => network.load_weights(&files::read_bytes(path, largest_file(network))?).map_err(|e| in_file(path, e)),
         (None, seed) => network.init(seed.unwrap_or_default()).map_err(|e| in_file(&a.model, e)),
     }
+}
+
+/// The most bytes that a file of weights can have: its numbers in double precision, and a header, which the format limits to 100 MB.
+fn largest_file(network: &Network) -> u64 {
+    let numbers: u128 = network.parameters().iter().map(|p| p.shape.len() as u128).sum();
+    u64::try_from(8 * numbers).unwrap_or(u64::MAX).saturating_add(100_000_008)
 }

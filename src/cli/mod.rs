@@ -14,7 +14,14 @@ use tangents::progress::Progress;
 ///
 /// Without a command: `tangents report`.
 #[derive(Debug, Parser)]
-#[command(name = "tangents", version, about, max_term_width = 110)]
+#[command(
+    name = "tangents",
+    version,
+    about,
+    max_term_width = 110,
+    override_usage = "tangents [OPTIONS] [COMMAND]",
+    after_help = "`tangents report --help` and `tangents kernel --help` list the options of each command."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -67,7 +74,7 @@ impl From<tangents::files::FileError> for Failure {
     }
 }
 
-/// What a command says when it is done.
+/// What a command says on stdout when it is done, unless its result is there.
 pub(crate) struct Summary {
     /// For people.
     text: String,
@@ -97,17 +104,29 @@ pub(crate) fn run() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments, &progress),
         Command::Kernel(arguments) => kernel::run(&arguments, &progress),
     };
-    match done.and_then(|summary| print(&summary, json)) {
+    match done.and_then(|summary| summary.map_or(Ok(()), |summary| print(&summary, json))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(failure),
     }
 }
 
-/// Puts `report` where no command is given: before options, or at the end.
+/// Puts `report` where no command is given: where the first argument after the options of every command is one of the report's, or where
+/// there is none.
 fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let known = |a: &OsString| ["report", "kernel", "help", "--help", "-h", "--version", "-V"].iter().any(|k| a == k);
-    let options_first = arguments.get(1).is_none_or(|a| a.to_string_lossy().starts_with('-'));
-    if options_first && !arguments.iter().skip(1).any(known) {
+    let mut rest = arguments.iter().skip(1).map(|a| a.to_string_lossy());
+    let first = loop {
+        match rest.next() {
+            Some(a) if a == "--threads" => drop(rest.next()),
+            Some(a) if a == "--quiet" || a == "--json" || a.starts_with("--threads=") => (),
+            other => break other,
+        }
+    };
+    let is_of_report = match first.as_deref() {
+        Some("--help" | "-h" | "--version" | "-V") => false,
+        Some(argument) => argument.starts_with('-'),
+        None => true,
+    };
+    if is_of_report {
         arguments.insert(arguments.len().min(1), "report".into());
     }
     arguments
@@ -120,7 +139,7 @@ fn print(summary: &Summary, json: bool) -> Result<(), Failure> {
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::ClosedPipe),
-        Err(error) => Err(Failure::Failed(format!("the summary could not be written to stdout: {error}"))),
+        Err(error) => Err(Failure::Failed(format!("the summary could not be written to stdout: {}", error.kind()))),
     }
 }
 

@@ -22,11 +22,20 @@ pub(crate) struct Arguments {
     quick: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<Summary, Failure> {
+/// The fewest examples on which slopes and test errors mean anything.
+const FEWEST: usize = 20;
+
+pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<Option<Summary>, Failure> {
+    let data = if arguments.data == Path::new("digits") { Dataset::digits() } else { Dataset::from_csv(&arguments.data)? };
+    if data.n < FEWEST {
+        return Err(Failure::Failed(format!(
+            "{:?} has {} examples, and the report needs at least {FEWEST} to learn from four fifths and to test on one; add rows",
+            arguments.data, data.n
+        )));
+    }
     // What cannot be written is found out before the work, not after it.
     files::create_folder(&arguments.out.join("data"))?;
     files::check_writable(&arguments.out.join("index.html"))?;
-    let data = if arguments.data == Path::new("digits") { Dataset::digits() } else { Dataset::from_csv(&arguments.data)? };
     let report = report(&data, arguments.quick, progress).map_err(Failure::failed)?;
     let page = report.write(&arguments.out)?;
     let findings = &report.page.findings;
@@ -36,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments, progress: &Progress) -> Result<Summary,
         "quick": arguments.quick,
         "findings": findings,
     });
-    Ok(Summary { text: format!("{}\nThe page is {}", table(findings), page.display()), json })
+    Ok(Some(Summary { text: format!("{}\nThe page is {}", table(findings), page.display()), json }))
 }
 
 /// Theory against measurement, one finding below the other.

@@ -9,7 +9,7 @@ pub struct Line {
     pub slope: f64,
     /// The value at 0.
     pub intercept: f64,
-    /// The standard error of the slope, from the scatter of the points around the line.
+    /// The standard error of the slope, from the scatter of the points around the line; not finite for two points, which have none.
     pub slope_error: f64,
 }
 
@@ -34,10 +34,11 @@ impl Line {
         let slope = sxy / sxx;
         let intercept = my - slope * mx;
         let residual: f64 = x.iter().zip(y).map(|(x, y)| (y - intercept - slope * x).powi(2)).sum();
-        Line { slope, intercept, slope_error: (residual / (n - 2.0).max(1.0) / sxx).sqrt() }
+        Line { slope, intercept, slope_error: (residual / (n - 2.0) / sxx).sqrt() }
     }
 
-    /// The power law `y = c·x^slope` through points, that is a line through their logarithms.
+    /// The power law `y = c·x^slope` through points, that is a line through their logarithms. Its numbers are NaN if a coordinate is not
+    /// positive, or if all `x` are equal.
     ///
     /// # Panics
     /// As [`Line::through`].

@@ -78,6 +78,9 @@ const NAMES: [&str; 6] = [
 
 /// Trains a network and solves kernel regressions on the same examples, each with one output a class; the largest output is the answer.
 ///
+/// The network's own Θ is the mean over its outputs, one kernel for all of them. Its entries between different outputs, of order `W^{−1/2}` and
+/// zero in the limit, are left out: a full kernel of all examples would have `N·O` rows.
+///
 /// # Errors
 /// If the network cannot be made, a kernel not be decomposed, or training diverges.
 pub fn generalization(
@@ -134,7 +137,7 @@ pub fn generalization(
     let flow = Flow::new(Mat::new(&start.0, n, n), 0.0)?;
     let f0 = (double(&network.apply(&parameters, &x)), double(&network.apply(&parameters, &x_test)));
     // A step on a batch is on average a step of rate/N on the sum over all examples.
-    let closed_form = from(&flow, Time::At(sgd.rate * steps as f64 / n as f64), &start, &f0)?;
+    let closed_form = from(&flow, Time::Steps { rate: sgd.rate / n as f64, steps: steps as u64 }, &start, &f0)?;
     let before = from(&flow.with_ridge(settings.ridge)?, Time::Infinite, &start, &zero)?;
     stage.step();
     let after = regression(own(&trained)?, &stage)?;

@@ -3,7 +3,7 @@
 use super::{ExperimentError, LARGEST_KERNEL, Line, Problem, double, finite, relative_distance, root_mean_square, single, watched};
 use crate::progress::Progress;
 use nn::{Loss, Sgd, Trainer, train};
-use ntk::{Flow, Outputs, Time, full_matrix};
+use ntk::{Flow, Outputs, Spectrum, Time, full_matrix};
 use serde::Serialize;
 use simd::Mat;
 use std::ops::ControlFlow;
@@ -21,7 +21,8 @@ pub struct LinearizationSettings {
     pub test: usize,
     /// Steps of gradient descent.
     pub steps: usize,
-    /// The rate, as a fraction of the inverse curvature.
+    /// The rate, as a fraction of `N/λ_max`, with the largest eigenvalue of the full Θ of the narrowest networks: there it is largest, and
+    /// beyond twice that rate their closed form grows without bound.
     pub fraction: f64,
 }
 
@@ -91,7 +92,8 @@ pub struct Trajectory {
 /// Trains networks of every width and holds their outputs against
 /// `f_lin(t) = f0 + Θ(x, X) Θ⁻¹ (I − (I − ηΘ/N)^steps)(y − f0(X))`, the gradient descent of the network that is linear in its parameters
 /// (Lee, Xiao et al. 2019, section 2), with the network's own full Θ and f0. They prove a distance of order `W^{−1/2}` at most, and the
-/// same for the movement of Θ (theorem 2.1).
+/// same for the movement of Θ (theorem 2.1), for a positive definite Θ, a rate below `2/λ_max` and an activation whose derivative is Lipschitz. That
+/// of ReLU is not: here the exponent is an observation.
 ///
 /// # Errors
 /// If a network cannot be made, a kernel not be decomposed, or training diverges.
@@ -102,10 +104,16 @@ pub fn linearization(problem: &Problem, settings: &LinearizationSettings, progre
     let (x, y) = (single(&problem.train.x[..n * d]), single(&problem.train.y[..n * o]));
     let x_test = single(&problem.test.x[..m * d]);
     let y64 = &problem.train.y[..n * o];
-    let rate = settings.fraction / problem.curvature()?;
+    let (narrowest, widest) = (settings.widths.iter().min(), settings.widths.iter().max());
+    let mut largest = 0.0_f64;
+    for seed in 0..settings.seeds {
+        let network = problem.network(narrowest.copied().unwrap_or(1))?;
+        let kernel = full(&finite(&network, &network.init(seed)?, &x, None, Outputs::Full)?);
+        largest = largest.max(Spectrum::of(Mat::new(&kernel, n * o, n * o))?.values()[0]);
+    }
+    let rate = settings.fraction * n as f64 / largest;
     let steps = watched(settings.steps, 3);
     let times: Vec<f64> = steps.iter().map(|&s| s as f64 * rate / n as f64).collect();
-    let (narrowest, widest) = (settings.widths.iter().min(), settings.widths.iter().max());
 
     let (mut runs, mut trajectories) = (Vec::new(), Vec::new());
     let stage = progress.stage("trained against closed form", settings.widths.len() as u64 * settings.seeds);

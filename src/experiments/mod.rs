@@ -30,6 +30,18 @@ pub enum ExperimentError {
     /// The data set is too small.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The data set has too few examples for fits and errors to mean anything.
+    #[error("{name:?} has {n} examples of {classes} classes, and a report needs at least {least} of 2; give more")]
+    TooSmall {
+        /// The data set.
+        name: String,
+        /// Its examples.
+        n: usize,
+        /// Its classes.
+        classes: usize,
+        /// Examples that are needed.
+        least: usize,
+    },
     /// The network cannot be built.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -1,12 +1,11 @@
 //! Tables of comma-separated values with one column of class labels (RFC 4180; UTF-8).
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 
 use ::csv::{ByteRecord, Reader, ReaderBuilder};
 
-use crate::files::{FileError, open, quoted};
+use crate::files::{FileError, quoted, read_bytes};
 
 /// A classification data set as a table says it.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +26,8 @@ pub struct Table {
 
 /// More distinct labels than this are taken for a regression target.
 const MAX_CLASSES: usize = 1000;
+/// The most bytes of a table.
+const LARGEST: u64 = 1 << 30;
 const LABEL_NAMES: [&str; 3] = ["label", "class", "target"];
 
 /// Reads a table.
@@ -38,12 +39,10 @@ const LABEL_NAMES: [&str; 3] = ["label", "class", "target"];
 ///
 /// # Errors
 ///
-/// A table that is not complete and finite, with at least one feature and two classes: the line and column are named.
+/// A table that is not complete and finite, with at least one feature and two classes, in at most 1 GiB: the line and column are named.
 pub fn read_table(path: &Path) -> Result<Table, FileError> {
     let refuse = |problem: String| FileError::contents(path, problem);
-    let (mut file, _) = open(path)?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| FileError::read(path, error))?;
+    let bytes = read_bytes(path, LARGEST)?;
     let mut rows = Rows::of(&bytes);
     if !rows.next().map_err(refuse)? {
         return Err(refuse("it is empty; give a header and rows of numbers".to_string()));

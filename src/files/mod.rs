@@ -88,18 +88,23 @@ impl FileError {
     }
 }
 
-/// The most bytes of a file that is read whole.
-const LARGEST: u64 = 64 << 30;
 /// The most bytes of a file of text.
 const LARGEST_TEXT: u64 = 16 << 20;
 
-/// Reads a file whole.
+/// Reads a file whole, of at most `most` bytes: a device such as `/dev/zero` never ends.
 ///
 /// # Errors
 ///
-/// If it cannot be read, or does not end within 64 GiB.
-pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
-    read_limited(path, LARGEST)
+/// If it cannot be read, or does not end by then.
+pub fn read_bytes(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    let (mut file, _) = open(path)?;
+    let mut bytes = Vec::new();
+    // One byte more than allowed shows that there is more.
+    (&mut file).take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| FileError::read(path, e))?;
+    if bytes.len() as u64 > most {
+        return Err(FileError::contents(path, format!("it is larger than {} MiB; give a smaller file", most >> 20)));
+    }
+    Ok(bytes)
 }
 
 /// Reads a file of text.
@@ -108,22 +113,11 @@ pub fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
 ///
 /// If it cannot be read, is not UTF-8, or does not end within 16 MiB.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
-    let bytes = read_limited(path, LARGEST_TEXT)?;
+    let bytes = read_bytes(path, LARGEST_TEXT)?;
     String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         FileError::contents(path, format!("it is not text in UTF-8: byte {at} is none; save it as UTF-8"))
     })
-}
-
-fn read_limited(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
-    let mut file = fs::File::open(path).map_err(|e| FileError::read(path, e))?;
-    let mut bytes = Vec::new();
-    // One byte more than allowed shows that there is more.
-    (&mut file).take(most + 1).read_to_end(&mut bytes).map_err(|e| FileError::read(path, e))?;
-    if bytes.len() as u64 > most {
-        return Err(FileError::contents(path, format!("it is larger than {} MiB; give a smaller file", most >> 20)));
-    }
-    Ok(bytes)
 }
 
 /// Makes a folder, with those above it, unless it is there.
@@ -282,7 +276,11 @@ fn advice(error: &io::Error, verb: &str) -> String {
         io::ErrorKind::NotADirectory => "a part of its path is not a folder; check the name".to_string(),
         io::ErrorKind::StorageFull => "the disk is full; free some space or choose another place".to_string(),
         io::ErrorKind::InvalidFilename => "the system does not allow this name; choose another".to_string(),
-        _ => format!("{error}; check the name and the disk"),
+        // Without the number that the system adds, which helps nobody.
+        _ => {
+            let message = error.to_string();
+            format!("{}; check the name and the disk", message.split(" (os error").next().unwrap_or(&message))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Section 1: Θ of finite networks against its limit.
 
-use super::{Part, doubles, exponent, signed, slope};
+use super::{Part, TOO_NOISY, decides, doubles, exponent, signed, slope};
 use crate::experiments::{Convergence, Spread};
 use crate::page::{Axis, Figure, Finding, Mark, Scale, Section, Series, Text};
 
@@ -15,8 +15,9 @@ pub(super) fn part(result: &Convergence) -> Part {
     let text = vec![
         Text::Paragraph(format!(
             "A network with random weights has a random Θ. As the width W of its hidden layers grows, Θ concentrates on a kernel that can be \
-             written down without any network (Jacot, Gabriel and Hongler 2018). Here Θ is that of {} examples, averaged over outputs, for {seeds} \
-             networks of each width.",
+             written down without any network, Θ∞ (Jacot, Gabriel and Hongler 2018). Its entries scatter like W^(−1/2) around it, as means over W \
+             hidden units do (for the diagonal of a ReLU network: Hanin and Nica 2020). Here Θ is that of {} examples, averaged over outputs, for \
+             {seeds} networks of each width.",
             result.examples
         )),
         Text::Formula("Θ[i, j] = (1/O) Σₐ ⟨∂fₐ(xᵢ)/∂θ, ∂fₐ(xⱼ)/∂θ⟩,   ‖Θ_W − Θ∞‖ / ‖Θ∞‖ ∝ W^(−1/2)".into()),
@@ -35,7 +36,14 @@ pub(super) fn part(result: &Convergence) -> Part {
             measured: slope(&result.law),
             agreement: exponent(result.law.slope, result.law.slope_error, -0.5, 0.03),
             section: 0,
-            note: format!("At width {} the distance is {} of the norm.", result.widths[result.widths.len() - 1], signed(last.mean, 3)),
+            note: format!(
+                "At width {} the distance is {} of the norm. {}",
+                result.widths[result.widths.len() - 1],
+                signed(last.mean, 3),
+                if decides(result.law.slope_error) { "" } else { TOO_NOISY }
+            )
+            .trim_end()
+            .into(),
         }],
     }
 }
@@ -78,7 +86,7 @@ fn entry_figure(result: &Convergence, widths: &[f64]) -> Figure {
     Figure {
         id: "theta-entries-by-width".into(),
         title: "Two entries of Θ".into(),
-        caption: "The kernel of one example with itself and with another: the scatter among networks shrinks, and the mean is that of infinite width.".into(),
+        caption: "The kernel of one example with itself and with another: in theory the scatter among networks shrinks as the width grows, and the mean tends to the dashed line.".into(),
         x: Axis::new("width W of the hidden layers", Scale::Log2),
         y: Axis::new("entry of Θ", Scale::Linear),
         series: series.collect(),

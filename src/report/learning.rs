@@ -10,20 +10,25 @@ pub(super) fn part(result: &Learning) -> Part {
     let within = ratios.iter().filter(|r| (0.8..1.25).contains(*r)).count();
     let share = within as f64 / ratios.len().max(1) as f64;
     let agreement = match (middle - 1.0).abs() {
+        _ if ratios.is_empty() => Agreement::Informative,
         d if d <= 0.05 && share >= 0.75 => Agreement::Agrees,
         d if d <= 0.2 => Agreement::Roughly,
         _ => Agreement::Differs,
     };
     let text = vec![
         Text::Paragraph(format!(
-            "If Θ stays as it is, the residual of the training examples decays in each eigendirection of Θ at its own rate, which is the \
-             eigenvalue. A network of width {} was trained on {} examples by gradient descent with a small rate, and its residual was \
-             projected on the eigenvectors that its full Θ, over examples and outputs, had before training.",
+            "If Θ stays as it is and the steps are small, the residual f − y of the training examples decays in each eigendirection of Θ at its \
+             own rate, which is the eigenvalue (Jacot, Gabriel and Hongler 2018, section 5). A network of width {} was trained on {} examples by \
+             gradient descent on the mean of ½‖f − y‖² over the N examples, and its residual was projected on the eigenvectors that its full Θ, \
+             over examples and outputs, had before training.",
             result.width, result.examples
         )),
         Text::Formula("vᵀ(f(t) − y) = e^(−λt) · vᵀ(f(0) − y),   Θ v = λ v,   t = rate · steps / N".into()),
         Text::Paragraph(
-            "Directions of large eigenvalue are smooth over the data and are learnt first; noise lives in the small ones and is learnt last, or never.".into(),
+            "So directions of large eigenvalue are learnt first, and those whose 1/λ is far beyond the end of training are hardly learnt at all. A \
+             rate is measured where the residual should have fallen to 1/e, so only for directions whose 1/λ lies within the training, and only if the \
+             residual was at least a tenth of the typical one at the start: what begins near zero says nothing about its decay."
+                .into(),
         ),
     ];
     Part {
@@ -37,10 +42,14 @@ pub(super) fn part(result: &Learning) -> Part {
         findings: vec![Finding {
             claim: "Each eigendirection of Θ is learnt at the rate of its eigenvalue: measured rate / λ".into(),
             theory: "1".into(),
-            measured: format!("{} (median)", signed(middle, 2)),
+            measured: if ratios.is_empty() { "no direction could be measured".into() } else { format!("{} (median)", signed(middle, 2)) },
             agreement,
             section: 0,
-            note: format!("{within} of {} directions lie between 0.8 and 1.25.", ratios.len()),
+            note: format!(
+                "{within} of {} measured directions lie between 0.8 and 1.25; Θ has {} directions in all.",
+                ratios.len(),
+                result.eigenvalues.len()
+            ),
         }],
     }
 }
@@ -88,7 +97,7 @@ fn decay_figure(result: &Learning) -> Figure {
         let theory = times.iter().map(|t| (-d.eigenvalue * t).exp()).collect();
         [
             Series::new(format!("direction {}", d.index + 1), Mark::Points, k, times.to_vec(), d.residuals[1..].to_vec()),
-            Series::new(if k == 0 { "theory: e^(−λt)" } else { "" }, Mark::Dashed, k, times.to_vec(), theory),
+            Series::new(format!("e^(−λt), direction {}", d.index + 1), Mark::Dashed, k, times.to_vec(), theory),
         ]
     });
     Figure {
@@ -108,7 +117,7 @@ fn rate_figure(result: &Learning) -> Figure {
     Figure {
         id: "rate-by-eigenvalue".into(),
         title: "Measured rates against eigenvalues".into(),
-        caption: "One point for each direction that had time to be learnt; the dashed line is rate = λ.".into(),
+        caption: "One point for each direction that had time to be learnt and something to learn; the dashed line is rate = λ.".into(),
         x: Axis::new("eigenvalue λ", Scale::Log10),
         y: Axis::new("measured rate", Scale::Log10),
         series: vec![

@@ -18,6 +18,12 @@ use crate::progress::Progress;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
+/// Fewer examples than this leave a test set of one or two and fits of nothing.
+const LEAST_EXAMPLES: usize = 10;
+
+/// A slope of ±1/2 can be told from no slope at all only if its two standard errors are no larger than this.
+const LARGEST_DOUBLE_ERROR: f64 = 0.25;
+
 /// The seed of the split of the data set. Networks have seeds of their own, 0 upwards.
 const SPLIT_SEED: u64 = 0;
 
@@ -54,6 +60,10 @@ pub struct Results {
 /// # Errors
 /// If the data set is too small, or if an experiment fails.
 pub fn report(data: &Dataset, quick: bool, progress: &Progress) -> Result<Report, ExperimentError> {
+    let (n, classes) = (data.n, data.classes.len());
+    if n < LEAST_EXAMPLES || classes < 2 {
+        return Err(ExperimentError::TooSmall { name: data.name.clone(), n, classes, least: LEAST_EXAMPLES });
+    }
     // Four fifths are learnt from, but no more than the kernels of a few minutes can have.
     let (most_train, most_test) = if quick { (300, 200) } else { (1437, 360) };
     let n_test = (data.n / 5).clamp(1, most_test);
@@ -84,11 +94,13 @@ fn page(data: &Dataset, problem: &Problem, quick: bool, parts: Vec<Part>) -> Pag
     Page {
         title: format!("What the neural tangent kernel says about {}, and what networks do", data.name),
         lead: format!(
-            "Theory says that a wide neural network, trained by gradient descent, does what its neural tangent kernel Θ does: a linear model \
-             with a closed form. Every figure here is measured, on {} examples with {} features and {} classes, by networks that were really \
-             trained. The table says what theory predicts, what was measured, and how well they agree; the numbers behind every figure are \
-             in the folder data beside this page.",
-            data.n, data.d, problem.classes
+            "The neural tangent kernel of a network with outputs f and parameters θ is Θ(x, x′) = ⟨∂f(x)/∂θ, ∂f(x′)/∂θ⟩: it says how far a small \
+             step of gradient descent on the example x′ moves the output at x. In theory, as the width W of the hidden layers grows, Θ no longer \
+             depends on the random initial weights and stays as it is during training, so that the trained network is a linear model with a \
+             closed form. This page computes that theory for {} training and {} test examples with {} features and {} classes, and compares \
+             it with random and trained networks of finite width. The table says what theory predicts, what was measured, and how well they \
+             agree; the numbers behind every figure are in the folder data beside this page.",
+            problem.train.n, problem.test.n, data.d, problem.classes
         ),
         findings,
         sections,
@@ -105,6 +117,13 @@ fn page(data: &Dataset, problem: &Problem, quick: bool, parts: Vec<Part>) -> Pag
                 format!("{} → W → W → {}, ReLU, NTK parameterization, w_std = √2, √2, 1, b_std = 0.1", problem.features, problem.classes),
             ),
             fact("seeds", "weights are drawn from seeds 0, 1, …; the same seed gives the same bits at any number of threads".into()),
+            fact(
+                "signs",
+                "an exponent agrees if theory lies within two standard errors of the fit (or 0.03; 0.05 for bounds); it is for information where \
+                 two standard errors exceed 0.25. Two test errors agree if each lies in the 95 % interval of the other; they are for information \
+                 where the interval is wider than 20 points. Standard errors are of the scatter around the fitted line"
+                    .into(),
+            ),
             fact("precision", "networks and their kernels in single precision, spectra and predictions in double".into()),
             fact(
                 "run",
@@ -137,8 +156,19 @@ impl Report {
     }
 }
 
+/// Whether a slope is known well enough to be held against ±1/2; one that is not finite is not.
+fn decides(error: f64) -> bool {
+    2.0 * error <= LARGEST_DOUBLE_ERROR
+}
+
+/// What is said of a fit that decides nothing.
+const TOO_NOISY: &str = "The fit is too noisy to decide.";
+
 /// How a measured exponent agrees with theory: within two standard errors or `tolerance`, within three times that, or not.
 fn exponent(measured: f64, error: f64, theory: f64, tolerance: f64) -> Agreement {
+    if !decides(error) {
+        return Agreement::Informative;
+    }
     let allowed = (2.0 * error).max(tolerance);
     match (measured - theory).abs() {
         d if d <= allowed => Agreement::Agrees,
@@ -175,6 +205,9 @@ mod tests {
         assert_eq!(exponent(-0.58, 0.005, -0.5, 0.03), Agreement::Roughly);
         assert_eq!(exponent(-0.7, 0.005, -0.5, 0.03), Agreement::Differs);
         assert_eq!(exponent(-0.7, 0.1, -0.5, 0.03), Agreement::Agrees);
+        // An error that hides everything is no agreement.
+        assert_eq!(exponent(-0.3, 0.6, -0.5, 0.03), Agreement::Informative);
+        assert_eq!(exponent(f64::NAN, f64::NAN, -0.5, 0.03), Agreement::Informative);
     }
 
     #[test]

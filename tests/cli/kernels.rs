@@ -1,0 +1,156 @@
+//! `tangents kernel` computes what the library computes, and writes it in the shape and the precision that were asked for.
+
+use crate::run::{Folder, MODEL, distance, inputs};
+use nn::Network;
+use ntk::{Finite, InfiniteKernel, Outputs, Real, Strategy, empirical_nngp, empirical_ntk};
+use simd::Mat;
+use std::path::PathBuf;
+use tangents::files::npy;
+
+const OUTPUTS: [(&str, Outputs); 4] =
+    [("full", Outputs::Full), ("trace", Outputs::Trace), ("diagonal", Outputs::Diagonal), ("sum", Outputs::Sum)];
+const STRATEGIES: [(&str, Strategy); 4] =
+    [("auto", Strategy::Auto), ("jacobian", Strategy::Jacobian), ("products", Strategy::Products), ("structured", Strategy::Structured)];
+/// Examples along the rows and the columns, features, outputs.
+const SIZES: (usize, usize, usize, usize) = (4, 3, 3, 2);
+
+/// A folder with a second set of inputs.
+fn folder() -> Folder {
+    let (_, n2, d, _) = SIZES;
+    let folder = Folder::new();
+    folder.npy("y.npy", &[n2, d], &inputs(100)[50..50 + n2 * d]);
+    folder
+}
+
+fn x<T: Real>(name: &str) -> Vec<T> {
+    let (n1, n2, d, _) = SIZES;
+    let values = if name == "x" { inputs(n1 * d) } else { inputs(100)[50..50 + n2 * d].to_vec() };
+    values.into_iter().map(<T as autodiff::Scalar>::of).collect()
+}
+
+fn shape(kept: Outputs, n2: usize) -> Vec<usize> {
+    let (n1, _, _, o) = SIZES;
+    match kept {
+        Outputs::Full => vec![n1, n2, o, o],
+        Outputs::Diagonal => vec![n1, n2, o],
+        Outputs::Trace | Outputs::Sum => vec![n1, n2],
+    }
+}
+
+fn double<T: Real>(values: &[T]) -> Vec<f64> {
+    values.iter().map(|v| autodiff::Scalar::primal(*v)).collect()
+}
+
+/// All empirical kernels in one precision.
+fn empirical<T: Real>(dtype: &str) {
+    let folder = folder();
+    let network = nn::parse_model(MODEL).unwrap();
+    let parameters = network.init::<T>(5).unwrap();
+    let f = Finite { network: &network, parameters: &parameters };
+    let (x1, y) = (x::<T>("x"), x::<T>("y"));
+    for (two, x2) in [("", None), (" --x2 y.npy", Some(&y[..]))] {
+        let n2 = if x2.is_some() { SIZES.1 } else { SIZES.0 };
+        for (outputs, kept) in OUTPUTS {
+            let common = format!("--model m.toml --x1 x.npy{two} --seed 5 --outputs {outputs} --dtype {dtype}");
+            for (name, strategy) in STRATEGIES {
+                let written = folder.kernel(&format!("{common} --kind empirical-ntk --strategy {name}"));
+                let kernel = empirical_ntk(&f, &x1, x2, kept, strategy).unwrap();
+                assert_eq!(written, (shape(kept, n2), T::NAME, double(&kernel.values)), "{outputs} {name} {two}");
+            }
+            let written = folder.kernel(&format!("{common} --kind empirical-nngp"));
+            let kernel = empirical_nngp(&f, &x1, x2, kept).unwrap();
+            assert_eq!(written, (shape(kept, n2), T::NAME, double(&kernel.values)), "{outputs} nngp {two}");
+        }
+    }
+}
+
+#[test]
+fn empirical_kernels_are_those_of_the_library_in_double_precision() {
+    empirical::<f64>("f64");
+}
+
+#[test]
+fn empirical_kernels_are_those_of_the_library_in_single_precision() {
+    empirical::<f32>("f32");
+}
+
+fn infinite<T: Real>(dtype: &str) {
+    let folder = folder();
+    let kernel = InfiniteKernel::new(&nn::parse_model(MODEL).unwrap()).unwrap();
+    let (n1, n2, d, _) = SIZES;
+    let (x1, y) = (x::<T>("x"), x::<T>("y"));
+    for (two, x2, n2) in [("", None, n1), (" --x2 y.npy", Some(Mat::new(&y, n2, d)), n2)] {
+        let kernels = kernel.evaluate(Mat::new(&x1, n1, d), x2);
+        for (kind, values) in [("ntk", &kernels.ntk), ("nngp", &kernels.nngp)] {
+            let written = folder.kernel(&format!("--model m.toml --x1 x.npy{two} --kind {kind} --dtype {dtype}"));
+            assert_eq!(written, (vec![n1, n2], T::NAME, double(values)), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn infinite_kernels_are_those_of_the_library() {
+    infinite::<f64>("f64");
+    infinite::<f32>("f32");
+}
+
+#[test]
+fn a_network_of_pytorch_has_the_kernel_that_pytorch_computes() {
+    let golden = |name: &str| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("nn/tests/golden").join(name);
+    let folder = Folder::new();
+    for (name, shape) in [("mlp_relu", [5, 5, 3, 3]), ("mlp_tanh", [5, 5, 2, 2])] {
+        for ending in ["toml", "safetensors", "x.npy", "ntk.npy"] {
+            let file = format!("{name}.{ending}");
+            std::fs::copy(golden(&file), folder.path(&file)).unwrap();
+        }
+        let wanted = npy::read(&golden(&format!("{name}.ntk.npy"))).unwrap().values.into_f64();
+        let common = format!("--model {name}.toml --x1 {name}.x.npy --weights {name}.safetensors --kind empirical-ntk --outputs full");
+        for (dtype, bound) in [("f64", 1e-11), ("f32", 1e-4)] {
+            for (strategy, _) in STRATEGIES {
+                let (found, _, values) = folder.kernel(&format!("{common} --dtype {dtype} --strategy {strategy}"));
+                assert_eq!(found[2..], shape[2..]);
+                let error = distance(&values, &wanted);
+                assert!(error <= bound, "{name} {dtype} {strategy}: {error:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let folder = Folder::new();
+    // More than one tile and more than one chunk of random numbers.
+    folder.npy("x.npy", &[150, 3], &inputs(450));
+    folder.text("m.toml", &MODEL.replace("out = 8", "out = 700"));
+    for kind in ["ntk", "nngp", "empirical-ntk --seed 1 --outputs full", "empirical-nngp --seed 1", "empirical-ntk --seed 1 --dtype f32"] {
+        let bytes = |threads: usize| {
+            folder.kernel(&format!("--model m.toml --x1 x.npy --kind {kind} --threads {threads}"));
+            std::fs::read(folder.path("k.npy")).unwrap()
+        };
+        let one = bytes(1);
+        assert!(one == bytes(2) && one == bytes(7), "{kind}");
+    }
+}
+
+#[test]
+fn what_is_not_given_has_the_value_of_the_contract() {
+    let folder = Folder::new();
+    let common = "--model m.toml --x1 x.npy --seed 3 --kind empirical-ntk";
+    let said = folder.kernel(&format!("{common} --outputs trace --strategy auto --dtype f64"));
+    assert_eq!(folder.kernel(common), said);
+    assert_eq!(said.1, "f64");
+    assert_ne!(folder.kernel(&common.replace("--seed 3", "--seed 4")), said);
+    // The precision of the result is that of --dtype, not that of the inputs.
+    let single: Vec<f32> = inputs(12).into_iter().map(|v| v as f32).collect();
+    folder.npy("x.npy", &[4, 3], &single);
+    assert_eq!(folder.kernel(common).1, "f64");
+}
+
+#[test]
+fn weights_that_were_saved_give_the_kernel_of_their_seed() {
+    let folder = Folder::new();
+    let network: Network = nn::parse_model(MODEL).unwrap();
+    folder.bytes("w.safetensors", &network.save_weights(&network.init::<f64>(9).unwrap()));
+    let common = "--model m.toml --x1 x.npy --kind empirical-ntk --outputs full";
+    assert_eq!(folder.kernel(&format!("{common} --weights w.safetensors")), folder.kernel(&format!("{common} --seed 9")));
+}
