@@ -96,11 +96,24 @@ fn put<T: Scalar>(to: Accumulate, y: &mut [T], values: impl Iterator<Item = T>) 
     }
 }
 
-/// `c (+)= s·a·b`. The product itself always has factor 1, because only then do its bits survive being cut among threads.
+/// `c (+)= s·a·b`. The product itself always has factor 1, because only then do its bits survive being cut among threads. Where `a` has fewer
+/// columns than `c`, it is smaller and is scaled instead; that choice does not depend on the number of rows.
 fn scaled_product<T: Scalar>(s: T, a: Mat<'_, T>, b: Mat<'_, T>, to: Accumulate, c: &mut [T], scratch: &mut Vec<T>) {
-    let (m, n) = (a.rows(), b.cols());
+    let (m, k, n) = (a.rows(), a.cols(), b.cols());
     if s == T::ONE {
         T::product(a, b, to, MatMut::new(c, m, n));
+        return;
+    }
+    if scratch.len() < m * k.min(n) {
+        scratch.resize(m * k.min(n), T::ZERO);
+    }
+    if k < n {
+        let scaled = &mut scratch[..m * k];
+        for i in 0..m {
+            let row = &mut scaled[i * k..(i + 1) * k];
+            row.iter_mut().enumerate().for_each(|(j, x)| *x = s * a.at(i, j));
+        }
+        T::product(Mat::new(scaled, m, k), b, to, MatMut::new(c, m, n));
         return;
     }
     match to {
@@ -109,9 +122,6 @@ fn scaled_product<T: Scalar>(s: T, a: Mat<'_, T>, b: Mat<'_, T>, to: Accumulate,
             c.iter_mut().for_each(|c| *c = s * *c);
         }
         Accumulate::Add => {
-            if scratch.len() < m * n {
-                scratch.resize(m * n, T::ZERO);
-            }
             let product = &mut scratch[..m * n];
             T::product(a, b, Accumulate::Set, MatMut::new(product, m, n));
             put(Accumulate::Add, c, product.iter().map(|&p| s * p));

@@ -52,6 +52,7 @@ fn slow<T: Real>(f: &impl Function<T>, x1: &[T], x2: &[T], d: usize, kept: Outpu
 fn assert_close<T: Real>(kernel: &Kernel<T>, want: &[f64], bound: f64, what: &str) {
     assert_eq!(kernel.values.len(), want.len(), "{what}");
     assert_eq!(kernel.shape().iter().product::<usize>(), want.len(), "{what}");
+    assert_eq!(kernel.shape()[..2], [kernel.n1, kernel.n2], "{what}");
     let largest = want.iter().fold(0.0_f64, |m, w| m.max(w.abs()));
     for (i, (k, w)) in kernel.values.iter().zip(want).enumerate() {
         let error = (k.primal() - w).abs();
@@ -253,6 +254,152 @@ fn bits_depend_neither_on_blocks_nor_on_threads() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn blocks_of_any_size_give_the_kernel_of_every_kind_of_output() {
+    let network = Network::new([4], [dense(5).std(1.5, 0.2), relu(), dense(3).std(1.0, 0.1)]).unwrap();
+    let parameters = network.init::<f64>(3).unwrap();
+    // More examples than one tile of the full kernel has rows, and fewer; a shared weight, and one that is written out.
+    let network = Finite { network: &network, parameters: &parameters };
+    let (x1, x2) = (inputs::<f64>(35, 4, 1), inputs::<f64>(18, 4, 2));
+    for (a, b) in [(&x1, &x2), (&x2, &x1)] {
+        for kept in Outputs::ALL {
+            blocks_agree(&network, a, b, kept);
+            blocks_agree(&Tied::Mixed, a, b, kept);
+        }
+    }
+}
+
+fn blocks_agree(f: &impl Function<f64>, x1: &[f64], x2: &[f64], kept: Outputs) {
+    let (same, other) = (slow(f, x1, x1, 4, kept), slow(f, x1, x2, 4, kept));
+    for strategy in STRATEGIES {
+        for block in [5, 17, 100] {
+            let in_blocks = |right| empirical_ntk_in_blocks(f, x1, right, kept, strategy, Some(block), |_, _| ()).unwrap();
+            let what = format!("{kept:?}, {strategy:?}, blocks of {block}");
+            let symmetric = in_blocks(None);
+            assert_close(&symmetric, &same, 1e-12, &what);
+            assert_close(&in_blocks(Some(x2)), &other, 1e-12, &what);
+            // Example by example the transpose, to the bit.
+            let (n, o, m) = (symmetric.n1, symmetric.outputs, kept.entries(symmetric.outputs));
+            for (i, j, e) in (0..n * n * m).map(|e| (e / m / n, e / m % n, e % m)) {
+                let swapped = if kept == Outputs::Full { e % o * o + e / o } else { e };
+                let (here, there) = (symmetric.values[(i * n + j) * m + e], symmetric.values[(j * n + i) * m + swapped]);
+                assert_eq!(here.to_bits(), there.to_bits(), "{what}: {i}, {j}, {e}");
+            }
+        }
+    }
+}
+
+/// Counts what is recorded on a tape beside it, and looks at every tape that it is given.
+struct Watched {
+    n_in: usize,
+    n_out: usize,
+}
+
+impl Function<f64> for Watched {
+    fn input_shape(&self, entries: usize) -> Shape {
+        Shape::from([entries / self.n_in, self.n_in])
+    }
+    fn parameters(&self, tape: &mut Tape<f64>) -> Vec<Var> {
+        vec![tape.parameter([self.n_in, self.n_out], &vec![0.5; self.n_in * self.n_out])]
+    }
+    fn record(&self, tape: &mut Tape<f64>, parameters: &[Var], x: Var) -> Var {
+        assert_eq!((tape.n_inputs(), tape.vars().count()), (1, 2), "what an earlier block recorded is still on the tape");
+        tape.affine(x, parameters[0], 1.0, None)
+    }
+}
+
+#[test]
+fn blocks_are_as_large_as_memory_allows_and_leave_nothing_on_the_tape() {
+    // A Jacobian of 2 · 2¹⁹ numbers of 8 bytes for each example (once as it is pulled, once in rows): 256 MiB hold 31 examples.
+    let wide = Watched { n_in: 1 << 19, n_out: 1 };
+    let mut pairs = Vec::new();
+    let x = vec![0.001; 33 << 19];
+    let kernel = empirical_ntk_in_blocks(&wide, &x, None, Outputs::Trace, Strategy::Jacobian, None, |_, of| pairs.push(of)).unwrap();
+    assert_eq!(pairs, [3, 3, 3], "two blocks have three pairs");
+    let want = 0.001 * 0.001 * f64::from(1 << 19);
+    assert!(kernel.values.iter().all(|k| (k - want).abs() < 1e-9 * want));
+
+    // The blocks of `Products` are bounded by their number too, because each right example is a lane on the left ones.
+    let narrow = Watched { n_in: 2, n_out: 1 };
+    for (n, total) in [(64, 1), (65, 3), (129, 6)] {
+        let mut pairs = 0;
+        empirical_ntk_in_blocks(&narrow, &vec![1.0; 2 * n], None, Outputs::Trace, Strategy::Products, None, |_, of| pairs = of).unwrap();
+        assert_eq!(pairs, total, "{n} examples");
+    }
+}
+
+#[test]
+fn progress_of_a_rectangle_counts_all_pairs_of_blocks() {
+    let f = Watched { n_in: 2, n_out: 1 };
+    for strategy in STRATEGIES {
+        let mut seen = Vec::new();
+        empirical_ntk_in_blocks(&f, &[1.0; 10], Some(&[1.0; 6]), Outputs::Trace, strategy, Some(2), |done, of| seen.push((done, of)))
+            .unwrap();
+        assert_eq!(seen, [(1, 6), (2, 6), (3, 6), (4, 6), (5, 6), (6, 6)]);
+    }
+}
+
+#[test]
+fn a_function_of_the_inputs_alone_has_kernel_zero() {
+    struct Constant;
+    impl Function<f64> for Constant {
+        fn input_shape(&self, entries: usize) -> Shape {
+            Shape::from([entries / 2, 2])
+        }
+        fn parameters(&self, tape: &mut Tape<f64>) -> Vec<Var> {
+            vec![tape.parameter([2], &[1.0, 2.0])]
+        }
+        fn record(&self, tape: &mut Tape<f64>, _: &[Var], x: Var) -> Var {
+            tape.map(Phi::Tanh, x)
+        }
+    }
+    for kept in Outputs::ALL {
+        for strategy in STRATEGIES {
+            let kernel = empirical_ntk(&Constant, &[1.0, 2.0, 3.0, 4.0], Some(&[5.0, 6.0]), kept, strategy).unwrap();
+            assert_eq!(kernel.values, vec![0.0; 2 * kept.entries(2)], "{kept:?}, {strategy:?}");
+        }
+    }
+}
+
+#[test]
+fn empty_sets_keep_the_shape_of_every_kind_of_output() {
+    let network = Network::new([2], [dense(4), relu(), dense(3)]).unwrap();
+    let parameters = network.init::<f64>(3).unwrap();
+    let f = Finite { network: &network, parameters: &parameters };
+    let (none, two): (&[f64], &[f64]) = (&[], &[1.0, 2.0, 3.0, 4.0]);
+    for kept in Outputs::ALL {
+        for (x1, x2, n1, n2) in [(none, Some(none), 0, 0), (none, Some(two), 0, 2), (two, Some(none), 2, 0), (none, None, 0, 0)] {
+            let mut want = vec![n1, n2];
+            match kept {
+                Outputs::Full => want.extend([3, 3]),
+                Outputs::Diagonal => want.push(3),
+                Outputs::Trace | Outputs::Sum => (),
+            }
+            let mut kernels: Vec<Kernel<f64>> = STRATEGIES.iter().map(|&s| empirical_ntk(&f, x1, x2, kept, s).unwrap()).collect();
+            // Without any example the outputs themselves do not say how many they are.
+            if n1 + n2 > 0 {
+                kernels.push(empirical_nngp(&f, x1, x2, kept).unwrap());
+            }
+            for kernel in kernels {
+                assert_eq!((kernel.shape(), kernel.values.len()), (want.clone(), 0), "{kept:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_kernel_of_the_outputs_of_one_set_is_that_of_the_set_with_itself() {
+    let network = Network::new([4], [dense(9).std(1.5, 0.2), relu(), dense(3).std(1.0, 0.1)]).unwrap();
+    let parameters = network.init::<f64>(3).unwrap();
+    let f = Finite { network: &network, parameters: &parameters };
+    let x = inputs::<f64>(7, 4, 1);
+    for kept in Outputs::ALL {
+        let (one, two) = (empirical_nngp(&f, &x, None, kept).unwrap(), empirical_nngp(&f, &x, Some(&x), kept).unwrap());
+        assert_close(&one, &two.values, 1e-15, &format!("{kept:?}"));
+        assert_eq!(one.shape(), two.shape());
     }
 }
 

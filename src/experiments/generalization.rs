@@ -26,7 +26,7 @@ pub struct GeneralizationSettings {
 impl GeneralizationSettings {
     /// A wide network and many epochs, or a narrower one and fewer.
     pub fn new(quick: bool) -> Self {
-        let (width, epochs) = if quick { (256, 200) } else { (512, 120) };
+        let (width, epochs) = if quick { (256, 200) } else { (512, 100) };
         GeneralizationSettings { width, epochs, batch: 64, fraction: 0.5, ridge: 1e-4 }
     }
 }

@@ -27,8 +27,8 @@ pub struct LearningSettings {
 impl LearningSettings {
     /// A wide network and many steps, or a narrower one and fewer.
     pub fn new(quick: bool) -> Self {
-        let (width, examples, steps) = if quick { (512, 40, 400) } else { (2048, 100, 1000) };
-        LearningSettings { width, examples, steps, fraction: 0.2 }
+        let (width, examples, steps) = if quick { (512, 40, 400) } else { (2048, 100, 500) };
+        LearningSettings { width, examples, steps, fraction: if quick { 0.2 } else { 0.4 } }
     }
 }
 

@@ -27,9 +27,9 @@ pub struct LinearizationSettings {
 }
 
 impl LinearizationSettings {
-    /// Widths 64 to 2048, or fewer and narrower ones.
+    /// Widths 64 to 1024, or fewer and narrower ones.
     pub fn new(quick: bool) -> Self {
-        let (last, seeds, train, test, steps) = if quick { (9, 2, 24, 16, 100) } else { (11, 3, 60, 60, 256) };
+        let (last, seeds, train, test, steps) = if quick { (9, 2, 24, 16, 100) } else { (10, 4, 60, 60, 160) };
         LinearizationSettings { widths: (6..=last).map(|i| 1 << i).collect(), seeds, train, test, steps, fraction: 0.5 }
     }
 }
