@@ -67,14 +67,8 @@ pub struct Method {
 type Both = (Vec<f64>, Vec<f64>);
 
 /// The names of the methods, in order. The closed form starts at the outputs f0 of the network, the regressions start at 0.
-const NAMES: [&str; 6] = [
-    "linear regression",
-    "trained network",
-    "closed form of its training",
-    "its Θ before training",
-    "its Θ after training",
-    "Θ at infinite width",
-];
+const NAMES: [&str; 6] =
+    ["linear regression", "trained network", "its closed form", "its Θ before training", "its Θ after training", "Θ at infinite width"];
 
 /// Trains a network and solves kernel regressions on the same examples, each with one output a class; the largest output is the answer.
 ///
