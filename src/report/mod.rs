@@ -1,4 +1,4 @@
-//! The report: the [`experiments`](crate::experiments) on one data set, as a page.
+//! The report: the [`experiments`] on one data set, as a page.
 //!
 //! A section is a function of a result to what is shown of it. To add one, write the experiment, then a function here, and a line in
 //! [`report`].
