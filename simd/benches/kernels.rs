@@ -2,7 +2,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use simd::{
-    Accumulate, Float, Level, Mat, MatMut, Phi, gram, gram_hadamard, gram_hadamard_symmetric, map_at, product, slope_at, softmax_at,
+    Accumulate, Factors, Float, Level, Mat, MatMut, Phi, Term, gram, gram_hadamard, gram_hadamard_symmetric, map_at, product, slope_at,
+    softmax_at,
 };
 
 fn numbers<T: Float>(n: usize) -> Vec<T> {
@@ -27,6 +28,8 @@ fn grams<T: Float>(c: &mut Criterion) {
     for (n, k) in [(1000, 1024), (1000, 64)] {
         let (x, g, mut theta) = (numbers::<T>(n * k), numbers::<T>(n * k), vec![T::ZERO; n * n]);
         let (x, g) = (Mat::new(&x, n, k), Mat::new(&g, n, k));
+        let factors = Factors { x, g };
+        let term = Term { one: factors, two: factors, scale: T::ONE, shift: T::ZERO };
         let triangle = (n * (n + 1) / 2 * k) as u64;
         group.throughput(Throughput::Elements(triangle));
         group.bench_function(format!("gram {n}×{k}"), |bench| {
@@ -34,11 +37,11 @@ fn grams<T: Float>(c: &mut Criterion) {
         });
         group.throughput(Throughput::Elements(2 * triangle));
         group.bench_function(format!("hadamard, symmetric {n}×{k}"), |bench| {
-            bench.iter(|| gram_hadamard_symmetric(x, g, T::ONE, MatMut::new(&mut theta, n, n)));
+            bench.iter(|| gram_hadamard_symmetric(&[term], 1, MatMut::new(&mut theta, n, n)));
         });
         group.throughput(Throughput::Elements((2 * n * n * k) as u64));
         group.bench_function(format!("hadamard {n}×{k}"), |bench| {
-            bench.iter(|| gram_hadamard(x, g, x, g, T::ONE, MatMut::new(&mut theta, n, n)));
+            bench.iter(|| gram_hadamard(&[term], 1, MatMut::new(&mut theta, n, n)));
         });
     }
     group.finish();

@@ -4,9 +4,15 @@
 //! IEEE one, so an element has the same bits in a vector, in a tail and alone.
 
 use crate::Float;
+use crate::level::{Avx2, Avx512};
+use crate::types::Lane;
+use crate::vector::Vector;
 
-/// How a·b + c is rounded.
-pub trait Arith {
+/// The arithmetic of a level. A value is the token of the level: the proof that this CPU has its instructions.
+pub trait Arith: Copy + Send + Sync {
+    /// The vectors of the level.
+    #[doc(hidden)]
+    type Vector<T: Lane>: Vector<Element = T, Cpu = Self>;
     /// a·b + c, rounded once or twice.
     fn mul_add<T: Float>(a: T, b: T, c: T) -> T;
     /// x² − s, given s = x² rounded.
@@ -17,11 +23,9 @@ pub trait Arith {
 #[derive(Clone, Copy, Debug)]
 pub struct Plain;
 
-/// One rounding, by the fused multiply-add of the CPU.
-#[derive(Clone, Copy, Debug)]
-pub struct Fused;
-
 impl Arith for Plain {
+    type Vector<T: Lane> = T::Portable;
+
     #[inline(always)]
     fn mul_add<T: Float>(a: T, b: T, c: T) -> T {
         a * b + c
@@ -35,17 +39,27 @@ impl Arith for Plain {
     }
 }
 
-impl Arith for Fused {
-    #[inline(always)]
-    fn mul_add<T: Float>(a: T, b: T, c: T) -> T {
-        a.fused(b, c)
-    }
+/// One rounding, by the fused multiply-add of the CPU.
+macro_rules! fused {
+    ($cpu:ident) => {
+        impl Arith for $cpu {
+            type Vector<T: Lane> = T::$cpu;
 
-    #[inline(always)]
-    fn square_error<T: Float>(x: T, s: T) -> T {
-        x.fused(x, -s)
-    }
+            #[inline(always)]
+            fn mul_add<T: Float>(a: T, b: T, c: T) -> T {
+                a.fused(b, c)
+            }
+
+            #[inline(always)]
+            fn square_error<T: Float>(x: T, s: T) -> T {
+                x.fused(x, -s)
+            }
+        }
+    };
 }
+
+fused!(Avx2);
+fused!(Avx512);
 
 /// max(x, 0). The comparison is turned so that NaN stays.
 #[inline(always)]

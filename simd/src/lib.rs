@@ -28,20 +28,25 @@
 //! has them. Wrong shapes panic with all sizes in the message.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod block;
 mod float;
 mod gram;
 pub mod lane;
 mod level;
 mod mat;
+mod pack;
 mod phi;
 mod product;
+mod scratch;
 mod softmax;
+mod tile;
 mod types;
+mod vector;
 
 pub use float::Float;
-pub use gram::{gram, gram_hadamard, gram_hadamard_symmetric};
-pub use level::{Avx2, Avx512, Kernel, Level};
+pub use gram::{Factors, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric, gram_hadamard_symmetric_at};
+pub use level::{Avx2, Avx512, Kernel, Level, NoSuchLevel};
 pub use mat::{Mat, MatMut};
 pub use phi::{Phi, map, map_at, slope, slope_at};
-pub use product::{Accumulate, product};
+pub use product::{Accumulate, product, product_at};
 pub use softmax::{softmax, softmax_at};

@@ -147,6 +147,18 @@ impl<'a, T> Mat<'a, T> {
         self.t().row_range(range).t()
     }
 
+    /// Some consecutive rows and columns.
+    ///
+    /// # Panics
+    /// If a range leaves the matrix.
+    #[track_caller]
+    #[inline(always)]
+    pub(crate) fn block(self, rows: Range<usize>, cols: Range<usize>) -> Self {
+        check_block(&rows, &cols, self.rows, self.cols);
+        let start = corner(self.start.cast_mut(), &rows, &cols, self.row_stride, self.col_stride).cast_const();
+        Mat { start, rows: rows.len(), cols: cols.len(), ..self }
+    }
+
     /// Row `i` as a slice, if its elements lie side by side.
     ///
     /// # Panics
@@ -299,6 +311,18 @@ impl<'a, T> MatMut<'a, T> {
         self.t().row_range(range).t()
     }
 
+    /// Some consecutive rows and columns.
+    ///
+    /// # Panics
+    /// If a range leaves the matrix.
+    #[track_caller]
+    #[inline(always)]
+    pub(crate) fn block(self, rows: Range<usize>, cols: Range<usize>) -> Self {
+        check_block(&rows, &cols, self.rows, self.cols);
+        let start = corner(self.start, &rows, &cols, self.row_stride, self.col_stride);
+        MatMut { start, rows: rows.len(), cols: cols.len(), ..self }
+    }
+
     /// The rows before `i` and those from `i` on.
     ///
     /// # Panics
@@ -369,6 +393,16 @@ fn advance<T>(start: *mut T, range: &Range<usize>, stride: usize, others: usize)
     unsafe { start.add(range.start * stride) }
 }
 
+/// Where a block of a view begins; an empty block stays where the view is, as above.
+#[inline(always)]
+fn corner<T>(start: *mut T, rows: &Range<usize>, cols: &Range<usize>, row_stride: usize, col_stride: usize) -> *mut T {
+    if rows.start == rows.end || cols.start == cols.end {
+        return start;
+    }
+    // SAFETY: the ranges lie in the view and are not empty, so this is where one of its elements is, by the invariant inside the data.
+    unsafe { start.add(rows.start * row_stride + cols.start * col_stride) }
+}
+
 fn is_contiguous(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> bool {
     rows == 0 || cols == 0 || ((cols == 1 || col_stride == 1) && (rows == 1 || row_stride == cols))
 }
@@ -413,6 +447,21 @@ fn check_inside(len: usize, rows: usize, cols: usize, row_stride: usize, col_str
 #[inline]
 fn check_index(i: usize, j: usize, rows: usize, cols: usize) {
     assert!(i < rows && j < cols, "element ({i}, {j}) of a matrix of {rows} × {cols}");
+}
+
+#[track_caller]
+#[inline(always)]
+fn check_block(i: &Range<usize>, j: &Range<usize>, rows: usize, cols: usize) {
+    let inside = i.start <= i.end && i.end <= rows && j.start <= j.end && j.end <= cols;
+    if !inside {
+        no_block(i, j, rows, cols);
+    }
+}
+
+#[track_caller]
+#[cold]
+fn no_block(i: &Range<usize>, j: &Range<usize>, rows: usize, cols: usize) -> ! {
+    panic!("rows {i:?} and columns {j:?} of a matrix of {rows} × {cols}");
 }
 
 #[track_caller]

@@ -152,7 +152,7 @@ impl<T: Float> Kernel for Map<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<A: Arith>(self) {
+    fn run<A: Arith>(self, _: A) {
         let Map { phi, x, y } = self;
         // One loop a function: the choice stands outside, so that each loop is vectorized.
         match phi {
@@ -184,7 +184,7 @@ impl<T: Float> Kernel for Slope<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<A: Arith>(self) {
+    fn run<A: Arith>(self, _: A) {
         match self.phi {
             Phi::Relu => self.each(|x, y| derivative::<T, A>(Phi::Relu, x, y)),
             Phi::Erf => self.each(|x, y| derivative::<T, A>(Phi::Erf, x, y)),

@@ -1,8 +1,10 @@
-//! Matrix products, over the microkernels of the crate `matrixmultiply`.
+//! Matrix products.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
-use crate::{Float, Mat, MatMut};
+use crate::block::{Block, Left, Right, scratch_len};
+use crate::scratch::Scratch;
+use crate::{Float, Level, Mat, MatMut};
 
 /// What happens to what the target holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,11 +15,23 @@ pub enum Accumulate {
     Add,
 }
 
-/// Pieces are cut at multiples of this many rows or columns, which every register tile of the microkernels divides.
-const CUT: usize = 64;
+/// Pieces are cut at multiples of this many rows or columns, which the tile of every level divides.
+pub(crate) const CUT: usize = 96;
 
 /// Products of fewer multiply-adds than this stay on the calling thread, as handing work over costs some microseconds.
-const SMALL: usize = 1 << 18;
+pub(crate) const ALONE: usize = 1 << 17;
+
+/// Numbers of a factor that is read where it lies, as it stays in the first cache.
+const SMALL: usize = 1 << 12;
+
+/// Rows of a block at the most, in bytes of one piece of the sum over k: such a piece of the left factor stays in the second cache.
+const ROW_BYTES: usize = 1 << 10;
+
+/// Rows so few that packing the right factor for them does not pay.
+const FEW: usize = 6;
+
+/// Columns so few that packing the left factor for them does not pay, if its rows lie side by side.
+const NARROW: usize = 64;
 
 /// The matrix product: c ← a·b, or c ← c + a·b.
 ///
@@ -35,31 +49,82 @@ const SMALL: usize = 1 << 18;
 /// If the shapes do not fit.
 #[track_caller]
 pub fn product<T: Float>(a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>) {
-    let fits = a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols();
-    assert!(fits, "a product of {} × {} and {} × {} into {} × {}", a.rows(), a.cols(), b.rows(), b.cols(), c.rows(), c.cols());
-    let threads = rayon::current_num_threads();
-    let work = c.rows().saturating_mul(c.cols()).saturating_mul(a.cols());
-    if threads == 1 || work < SMALL {
-        return T::gemm(a, b, to, c);
-    }
-    if c.rows() >= c.cols() {
-        rows(a, b, to, c, threads);
-    } else {
-        // cᵀ = bᵀ·aᵀ, so that columns are rows.
-        rows(b.t(), a.t(), to, c.t(), threads);
-    }
+    product_at(Level::best(), a, b, to, c);
 }
 
-/// The product in pieces of whole rows of `c`, one a thread.
-fn rows<T: Float>(a: Mat<T>, b: Mat<T>, to: Accumulate, mut c: MatMut<T>, threads: usize) {
-    let piece = c.rows().div_ceil(threads).next_multiple_of(CUT);
-    let mut pieces = Vec::with_capacity(c.rows().div_ceil(piece));
-    let mut first = 0;
-    while c.rows() > 0 {
-        let n = piece.min(c.rows());
-        let (head, rest) = c.split_rows_at(n);
-        pieces.push((a.row_range(first..first + n), head));
-        (c, first) = (rest, first + n);
+/// [`product`] with the instructions of a given level.
+///
+/// # Panics
+/// If the shapes do not fit.
+#[track_caller]
+pub fn product_at<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>) {
+    let fits = a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols();
+    assert!(fits, "a product of {} × {} and {} × {} into {} × {}", a.rows(), a.cols(), b.rows(), b.cols(), c.rows(), c.cols());
+    let (m, n) = (c.rows(), c.cols());
+    // The lanes of a vector are columns, so columns should be many, and lie side by side in the target.
+    let turned = if n < 4 { n < m } else { m >= 4 && c.col_stride() != 1 && c.row_stride() == 1 };
+    if turned { oriented(level, b.t(), a.t(), to, c.t()) } else { oriented(level, a, b, to, c) }
+}
+
+/// The product with the lanes along the columns of `c`.
+fn oriented<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>) {
+    let (m, k, n) = (a.rows(), a.cols(), b.cols());
+    let left = if (a.col_stride() == 1 && n <= NARROW) || m * k <= SMALL || m < 4 { Left::View(a) } else { Left::Packed(a) };
+    let readable = b.col_stride() == 1 || n == 1;
+    let right = if readable && (m <= FEW || k * n <= SMALL) { Right::View(b) } else { Right::Packed(b) };
+    let work = m.saturating_mul(k).saturating_mul(n);
+    let threads = if work < ALONE { 1 } else { rayon::current_num_threads() };
+    let grain = if threads == 1 { usize::MAX } else { (m * n / (4 * threads)).max(ALONE / k.max(1)) };
+    let most_rows = (ROW_BYTES / size_of::<T>()).next_multiple_of(CUT);
+    split(level, left, right, (0..m, 0..n), k, to, c, (grain, most_rows));
+}
+
+/// Cuts a product among the threads, and its rows so that the left factor stays in the cache.
+fn split<T: Float>(
+    level: Level,
+    a: Left<T>,
+    b: Right<T>,
+    (i, j): (Range<usize>, Range<usize>),
+    depth: usize,
+    to: Accumulate,
+    c: MatMut<T>,
+    limits: (usize, usize),
+) {
+    let (m, n) = (i.len(), j.len());
+    let (grain, most_rows) = limits;
+    let cut = |len: usize| (len / 2).next_multiple_of(CUT);
+    if m > most_rows || (m * n > grain && m >= n && m > CUT) {
+        let half = cut(m);
+        let (above, below) = c.split_rows_at(half);
+        let (i1, i2) = (i.start..i.start + half, i.start + half..i.end);
+        return join(
+            grain == usize::MAX,
+            || split(level, a, b, (i1, j.clone()), depth, to, above, limits),
+            || split(level, a, b, (i2, j.clone()), depth, to, below, limits),
+        );
     }
-    pieces.into_par_iter().with_max_len(1).for_each(|(a, c)| T::gemm(a, b, to, c));
+    if m * n > grain && n > CUT {
+        let half = cut(n);
+        let (left, right) = c.split_cols_at(half);
+        let (j1, j2) = (j.start..j.start + half, j.start + half..j.end);
+        return join(
+            grain == usize::MAX,
+            || split(level, a, b, (i.clone(), j1), depth, to, left, limits),
+            || split(level, a, b, (i.clone(), j2), depth, to, right, limits),
+        );
+    }
+    let none = matches!((&a, &b), (Left::View(_), Right::View(_)));
+    let mut scratch = (!none).then(|| Scratch::take(scratch_len::<T>(m)));
+    let scratch = scratch.as_deref_mut().unwrap_or_default();
+    level.run(Block { a, b, i, j, depth, to, c, upper: false, scratch });
+}
+
+/// Both, at once unless one thread does all.
+pub(crate) fn join(alone: bool, one: impl FnOnce() + Send, two: impl FnOnce() + Send) {
+    if alone {
+        one();
+        two();
+    } else {
+        rayon::join(one, two);
+    }
 }

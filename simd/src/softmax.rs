@@ -74,7 +74,7 @@ impl<T: Float> Kernel for Rows<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<A: Arith>(self) {
+    fn run<A: Arith>(self, _: A) {
         let Rows { x, log_sum_exp, p } = self;
         let cols = x.cols();
         for (i, (max, p)) in log_sum_exp.iter_mut().zip(p.chunks_exact_mut(cols)).enumerate() {

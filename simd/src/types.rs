@@ -1,10 +1,21 @@
-//! What differs between `f32` and `f64`: bits, constants, and the microkernels' entry points.
+//! What differs between `f32` and `f64`: bits, constants, vectors, and the buffers of a thread.
 
-use crate::lane::{Arith, horner};
-use crate::{Accumulate, Mat, MatMut};
+use crate::lane::{Arith, Plain, horner};
+use crate::level::{Avx2, Avx512};
+use crate::scratch::Pool;
+use crate::vector::{Array, Vector};
+#[cfg(target_arch = "x86_64")]
+use crate::vector::{F32x8, F32x16, F64x4, F64x8};
 
 /// What the texts above need to know of a type: its bits and its constants.
-pub trait Lane: Sized {
+pub trait Lane: Copy {
+    /// The vector of the portable level.
+    type Portable: Vector<Element = Self, Cpu = Plain>;
+    /// The vector of AVX2.
+    type Avx2: Vector<Element = Self, Cpu = Avx2>;
+    /// The vector of AVX-512.
+    type Avx512: Vector<Element = Self, Cpu = Avx512>;
+
     /// 1.5·2^(p−1) with p bits of precision: x + SHIFTER rounds x to an integer, which then stands in the low bits.
     const SHIFTER: Self;
     /// ln 2 to so few bits that k·ln 2 is exact.
@@ -38,13 +49,24 @@ pub trait Lane: Sized {
     fn erf_near<A: Arith>(s: Self) -> Self;
     /// −ln(1 − erf t)/t.
     fn erf_far<A: Arith>(t: Self) -> Self;
-    /// Runs matrixmultiply's product of this type with α = 1.
-    fn gemm(a: Mat<Self>, b: Mat<Self>, to: Accumulate, c: MatMut<Self>);
+    /// Gives the buffers that this thread keeps.
+    fn pool<R>(with: impl FnOnce(&Pool<Self>) -> R) -> R;
 }
 
 macro_rules! lane {
-    ($t:ident, $gemm:path, significand: $significand:expr, bias: $bias:expr, low_half: $low_half:expr, { $($constants:tt)* }) => {
+    ($t:ident, $avx2:ident, $avx512:ident, significand: $significand:expr, bias: $bias:expr, low_half: $low_half:expr, { $($constants:tt)* }) => {
         impl Lane for $t {
+            type Portable = Array<$t, Plain>;
+            #[cfg(target_arch = "x86_64")]
+            type Avx2 = $avx2;
+            #[cfg(target_arch = "x86_64")]
+            type Avx512 = $avx512;
+            // Other architectures never make a token of these levels.
+            #[cfg(not(target_arch = "x86_64"))]
+            type Avx2 = Array<$t, Avx2>;
+            #[cfg(not(target_arch = "x86_64"))]
+            type Avx512 = Array<$t, Avx512>;
+
             $($constants)*
 
             #[inline(always)]
@@ -73,28 +95,15 @@ macro_rules! lane {
                 $t::from_bits(self.to_bits().wrapping_add($bias) << $significand)
             }
 
-            fn gemm(a: Mat<Self>, b: Mat<Self>, to: Accumulate, mut c: MatMut<Self>) {
-                assert!(a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols());
-                let (m, k, n) = (a.rows(), a.cols(), b.cols());
-                let beta = match to {
-                    Accumulate::Set => 0.0,
-                    Accumulate::Add => 1.0,
-                };
-                // A stride that is never taken may be any number, so it is replaced by one that fits into isize.
-                let stride = |len: usize, stride: usize| if len > 1 { stride as isize } else { 1 };
-                let (rsa, csa) = (stride(m, a.row_stride()), stride(k, a.col_stride()));
-                let (rsb, csb) = (stride(k, b.row_stride()), stride(n, b.col_stride()));
-                let (rsc, csc) = (stride(m, c.row_stride()), stride(n, c.col_stride()));
-                // SAFETY: the sizes agree, as was just checked. By the invariants of the views every element that the product
-                // reads or writes is valid, `c` alone reaches its own, and they do not share places. A stride taken lies
-                // inside a slice, hence fits into isize.
-                unsafe { $gemm(m, k, n, 1.0, a.as_ptr(), rsa, csa, b.as_ptr(), rsb, csb, beta, c.as_mut_ptr(), rsc, csc) }
+            fn pool<R>(with: impl FnOnce(&Pool<Self>) -> R) -> R {
+                thread_local!(static POOL: Pool<$t> = const { Pool::new(Vec::new()) });
+                POOL.with(with)
             }
         }
     };
 }
 
-lane!(f32, matrixmultiply::sgemm, significand: 23, bias: 127, low_half: 0xfff, {
+lane!(f32, F32x8, F32x16, significand: 23, bias: 127, low_half: 0xfff, {
     const SHIFTER: f32 = 12_582_912.0;
     const LN2_HIGH: f32 = 0.693_145_75;
     const LN2_LOW: f32 = 1.428_606_8e-6;
@@ -150,7 +159,7 @@ lane!(f32, matrixmultiply::sgemm, significand: 23, bias: 127, low_half: 0xfff, {
     }
 });
 
-lane!(f64, matrixmultiply::dgemm, significand: 52, bias: 1023, low_half: 0x7ff_ffff, {
+lane!(f64, F64x4, F64x8, significand: 52, bias: 1023, low_half: 0x7ff_ffff, {
     const SHIFTER: f64 = 6_755_399_441_055_744.0;
     const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
     const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;

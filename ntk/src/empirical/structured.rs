@@ -3,18 +3,16 @@
 use super::jacobian::{self, Jacobian, lane};
 use super::reduce::Outputs;
 use super::{Real, number, zeros};
-use autodiff::{Accumulate, Factors, Flow, Mat, Refusal, Tape, Use, Var};
-use rayon::prelude::*;
-use simd::MatMut;
-
-/// Examples along the rows of a tile of the full kernel.
-const TILE: usize = 16;
+use autodiff::{Flow, Mat, Refusal, Tape, Use, Var};
+use simd::{Factors, MatMut, Term};
 
 /// One use of a parameter, with one row for each example.
 struct Pair<T> {
     /// Features `[examples, n_in]`; a bias has the one feature 1.
     x: Vec<T>,
     n_in: usize,
+    /// Whether all features are 1.
+    ones: bool,
     /// Cotangents `[examples, lanes, n_out]`.
     g: Vec<T>,
     n_out: usize,
@@ -38,7 +36,7 @@ pub(super) fn of_lanes<T: Real>(tape: &Tape<T>, output: Var, kept: Outputs) -> R
     let examples = tape.examples(output)?;
     let outputs = tape.shape(output).len() / examples.max(1);
     let lanes = kept.lanes(outputs);
-    let mut factors = Factors::new();
+    let mut factors = autodiff::Factors::new();
     tape.pull(output, lanes, &kept.seed(examples, outputs), &mut Flow::new(), &mut factors)?;
     let sizes = tape.parameters().iter().map(|&p| tape.shape(p).len());
     let parameters = factors.uses().iter().zip(sizes).map(|(uses, size)| part(uses, size, examples, lanes)).collect();
@@ -61,11 +59,13 @@ fn part<T: Real>(uses: &[Use<T>], size: usize, examples: usize, lanes: usize) ->
 fn pair<T: Real>(use_: &Use<T>, examples: usize, lanes: usize) -> Option<Pair<T>> {
     match use_ {
         Use::Outer { x, g, n_in, n_out, scale } if g.len() == lanes * examples * n_out => {
-            Some(Pair { x: x.clone(), n_in: *n_in, g: examples_first(g, examples, lanes, *n_out), n_out: *n_out, scale: *scale })
+            let g = examples_first(g, examples, lanes, *n_out);
+            Some(Pair { x: x.clone(), n_in: *n_in, ones: false, g, n_out: *n_out, scale: *scale })
         }
         Use::Ones { g, n_out, scale } if g.len() == lanes * examples * n_out => Some(Pair {
             x: vec![number(1.0); examples],
             n_in: 1,
+            ones: true,
             g: examples_first(g, examples, lanes, *n_out),
             n_out: *n_out,
             scale: *scale,
@@ -111,79 +111,69 @@ fn add_rows<T: Real>(use_: &Use<T>, size: usize, examples: usize, lanes: usize, 
 
 /// `Θ += factor · Σ_parameters Σ_uses`, reduced to `[n1, n2, entries]`. A shared weight sums over ordered pairs of its uses.
 pub(super) fn contract<T: Real>(s1: &Structure<T>, s2: &Structure<T>, kept: Outputs, factor: T, theta: &mut [T]) {
-    let same = std::ptr::eq(s1, s2);
+    let mut pairs = Vec::new();
     for (p1, p2) in s1.parameters.iter().zip(&s2.parameters) {
         match (p1, p2) {
             (Part::Rows(j1), Part::Rows(j2)) => jacobian::contract(j1, j2, kept, factor, theta),
-            (Part::Pairs(u1), Part::Pairs(u2)) => {
-                for (i, a) in u1.iter().enumerate() {
-                    for (j, b) in u2.iter().enumerate() {
-                        add_pair(a, b, (s1.examples, s2.examples, s1.lanes), kept, factor * a.scale * b.scale, same && i == j, theta);
-                    }
-                }
-            }
+            (Part::Pairs(u1), Part::Pairs(u2)) => pairs.extend(u1.iter().flat_map(|a| u2.iter().map(move |b| (a, b)))),
             (Part::Rows(_), Part::Pairs(_)) | (Part::Pairs(_), Part::Rows(_)) => {
                 unreachable!("whether a parameter has factors depends on the function, not on the examples")
             }
         }
     }
-}
-
-/// `Θ[i,j,a,b] += scale · (x_i·x'_j)(g_ia·g'_jb)`, reduced.
-fn add_pair<T: Real>(u: &Pair<T>, v: &Pair<T>, sizes: (usize, usize, usize), kept: Outputs, scale: T, same: bool, theta: &mut [T]) {
-    let (n1, n2, k) = sizes;
-    let (x1, x2) = (Mat::new(&u.x, n1, u.n_in), Mat::new(&v.x, n2, v.n_in));
+    let (n1, n2, k) = (s1.examples, s2.examples, s1.lanes);
+    let add = |terms: &[Term<T>], outputs: usize, theta: MatMut<T>| {
+        if std::ptr::eq(s1, s2) {
+            simd::gram_hadamard_symmetric(terms, outputs, theta);
+        } else {
+            simd::gram_hadamard(terms, outputs, theta);
+        }
+    };
     match kept {
         // The sum over lanes is part of the scalar product of cotangents.
         Outputs::Trace | Outputs::Sum => {
-            let (g1, g2) = (Mat::new(&u.g, n1, k * u.n_out), Mat::new(&v.g, n2, k * v.n_out));
-            hadamard(x1, g1, x2, g2, scale, same, theta);
+            let terms = terms(&pairs, factor, |u, n| Mat::new(&u.g, n, k * u.n_out), n1, n2);
+            add(&terms, 1, MatMut::new(theta, n1, n2));
         }
         Outputs::Diagonal => {
-            let mut one = zeros(n1 * n2);
             for a in 0..k {
-                one.fill(number(0.0));
-                let (g1, g2) = (lane(&u.g, n1, k, u.n_out, a), lane(&v.g, n2, k, v.n_out, a));
-                hadamard(x1, g1, x2, g2, scale, same, &mut one);
-                theta.iter_mut().skip(a).step_by(k).zip(&one).for_each(|(t, &o)| *t += o);
+                let terms = terms(&pairs, factor, |u, n| lane(&u.g, n, k, u.n_out, a), n1, n2);
+                // Without examples there is nothing behind the start, either.
+                let start = a.min(theta.len());
+                add(&terms, 1, MatMut::strided(&mut theta[start..], n1, n2, n2 * k, k));
             }
         }
         Outputs::Full => {
-            let mut xx = jacobian::gram(x1, x2);
-            xx.iter_mut().for_each(|x| *x = scale * *x);
-            let (g1, g2) = (Mat::new(&u.g, n1 * k, u.n_out), Mat::new(&v.g, n2 * k, v.n_out));
-            if n1 * n2 * k == 0 {
-                return;
-            }
-            theta.par_chunks_mut(TILE * n2 * k * k).enumerate().for_each(|(tile, theta)| {
-                let first = tile * TILE;
-                let n = TILE.min(n1 - first);
-                // In a kernel of one set of examples what lies left of the tile is mirrored later.
-                let left = if same { first } else { 0 };
-                let rows = g1.row_range(first * k..(first + n) * k);
-                let columns = g2.row_range(left * k..n2 * k);
-                let mut gg = zeros(n * k * (n2 - left) * k);
-                simd::product(rows, columns.t(), Accumulate::Set, MatMut::new(&mut gg, n * k, (n2 - left) * k));
-                for i in 0..n {
-                    for j in left..n2 {
-                        let x = xx[(first + i) * n2 + j];
-                        for a in 0..k {
-                            let to = &mut theta[((i * n2 + j) * k + a) * k..][..k];
-                            let from = &gg[((i * k + a) * (n2 - left) + j - left) * k..][..k];
-                            to.iter_mut().zip(from).for_each(|(t, &g)| *t += x * g);
-                        }
-                    }
-                }
-            });
+            let terms = terms(&pairs, factor, |u, n| Mat::new(&u.g, n * k, u.n_out), n1, n2);
+            add(&terms, k, MatMut::new(theta, n1, n2 * k * k));
         }
     }
 }
 
-fn hadamard<T: Real>(x1: Mat<'_, T>, g1: Mat<'_, T>, x2: Mat<'_, T>, g2: Mat<'_, T>, scale: T, same: bool, theta: &mut [T]) {
-    let theta = MatMut::new(theta, x1.rows(), x2.rows());
-    if same {
-        simd::gram_hadamard_symmetric(x1, g1, scale, theta);
-    } else {
-        simd::gram_hadamard(x1, g1, x2, g2, scale, theta);
+/// `Θ[i,j,a,b] += scale · (x_i·x'_j)(g_ia·g'_jb)` for pairs of uses. A bias has the one feature 1 and mostly the cotangents of a
+/// weight, in whose term it is then a shift at no cost.
+fn terms<'a, T: Real>(
+    pairs: &[(&'a Pair<T>, &'a Pair<T>)],
+    factor: T,
+    cotangents: impl Fn(&'a Pair<T>, usize) -> Mat<'a, T>,
+    n1: usize,
+    n2: usize,
+) -> Vec<Term<'a, T>> {
+    let mut terms: Vec<Term<T>> = Vec::new();
+    let mut of: Vec<(&Pair<T>, &Pair<T>)> = Vec::new();
+    let (biases, weights): (Vec<_>, Vec<_>) = pairs.iter().copied().partition(|(u, v)| u.ones && v.ones);
+    for (u, v) in weights.into_iter().chain(biases) {
+        let scale = factor * u.scale * v.scale;
+        let bias = u.ones && v.ones;
+        let shared = of.iter().position(|(w1, w2)| bias && w1.g == u.g && w2.g == v.g);
+        if let Some(t) = shared {
+            terms[t].shift += scale;
+            continue;
+        }
+        let (k, scale, shift) = if bias { (0, number(0.0), scale) } else { (u.n_in, scale, number(0.0)) };
+        let factors = |u: &'a Pair<T>, n| Factors { x: Mat::new(&u.x[..n * k], n, k), g: cotangents(u, n) };
+        terms.push(Term { one: factors(u, n1), two: factors(v, n2), scale, shift });
+        of.push((u, v));
     }
+    terms
 }

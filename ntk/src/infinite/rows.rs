@@ -142,7 +142,7 @@ struct ThetaLoop<'a, T> {
 impl<T: Float> Kernel for ThetaLoop<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<A: Arith>(self) {
+    fn run<A: Arith>(self, _: A) {
         let (one, [alpha, gamma, ww]) = (self.one, self.coefficients);
         let theta = &mut self.strip.theta[..];
         let n = theta.len();
@@ -167,7 +167,7 @@ struct SumLoop<'a, T> {
 impl<T: Float> Kernel for SumLoop<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<A: Arith>(self) {
+    fn run<A: Arith>(self, _: A) {
         let n = self.strip.near.len();
         let (near, far) = (&mut self.strip.near[..n], &mut self.strip.far[..n]);
         let (q1, q2) = (&self.q[0][..n], &self.q[1][..n]);
@@ -200,7 +200,7 @@ struct ReluLoop<'a, T> {
 impl<T: Float> Kernel for ReluLoop<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<A: Arith>(self) {
+    fn run<A: Arith>(self, _: A) {
         let theta = &mut self.strip.theta[..];
         let n = theta.len();
         let (near, far, root) = (&mut self.strip.near[..n], &mut self.strip.far[..n], &self.root[..n]);
@@ -225,7 +225,7 @@ struct ErfLoop<'a, T> {
 impl<T: Float> Kernel for ErfLoop<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<A: Arith>(self) {
+    fn run<A: Arith>(self, _: A) {
         let theta = &mut self.strip.theta[..];
         let n = theta.len();
         let (near, far) = (&mut self.strip.near[..n], &mut self.strip.far[..n]);

@@ -1,0 +1,156 @@
+//! A block of a product, tile by tile: what one thread computes without asking anybody.
+
+use std::ops::Range;
+
+use crate::lane::Arith;
+use crate::level::Kernel;
+use crate::pack::{Panels, pack};
+use crate::tile::{FEW, M, MOST_LANES, N, few, few_width, tile, width};
+use crate::vector::Vector;
+use crate::{Accumulate, Float, Mat, MatMut};
+
+/// The sum over k is cut into pieces of this length, which are summed apart and added in order. So the rounding error of a long
+/// sum stays small, and what a piece needs of either factor stays in the first two caches.
+pub(crate) const DEPTH: usize = 256;
+
+/// Tiles of columns that are packed together: whole pages and cache lines of the right factor are read so.
+const GROUP: usize = 6;
+
+/// The part of the first cache, in bytes, that is meant for tiles of the right factor.
+const FIRST_CACHE: usize = 1 << 14;
+
+/// The left factor, m × k.
+#[derive(Clone, Copy)]
+pub(crate) enum Left<'a, T> {
+    /// Read where it is.
+    View(Mat<'a, T>),
+    /// Copied a piece of the sum over k at a time, row after row without gaps.
+    Packed(Mat<'a, T>),
+}
+
+/// The right factor, k × n.
+#[derive(Clone, Copy)]
+pub(crate) enum Right<'a, T> {
+    /// Read where it is: the elements of a row lie side by side.
+    View(Mat<'a, T>),
+    /// Its columns in panels.
+    Panels(Panels<'a, T>),
+    /// Packed a panel at a time, when it is needed.
+    Packed(Mat<'a, T>),
+}
+
+/// A right factor that is not in panels, which are too narrow for few rows.
+enum Wide<'a, T> {
+    View(Mat<'a, T>),
+    Packed(Mat<'a, T>),
+}
+
+/// c ← a·b or c ← c + a·b for the rows `i` of `a` and the columns `j` of `b`.
+pub(crate) struct Block<'a, T> {
+    pub(crate) a: Left<'a, T>,
+    pub(crate) b: Right<'a, T>,
+    pub(crate) i: Range<usize>,
+    pub(crate) j: Range<usize>,
+    pub(crate) depth: usize,
+    pub(crate) to: Accumulate,
+    pub(crate) c: MatMut<'a, T>,
+    /// Leaves tiles alone that lie below the diagonal i = j altogether.
+    pub(crate) upper: bool,
+    /// Room for [`scratch_len`] numbers, if a factor is packed on the way.
+    pub(crate) scratch: &'a mut [T],
+}
+
+/// The scratch that a block of some rows needs to pack either factor.
+pub(crate) fn scratch_len<T: Float>(rows: usize) -> usize {
+    (rows + GROUP * N * MOST_LANES) * DEPTH
+}
+
+impl<T: Float> Kernel for Block<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arith>(mut self, cpu: A) {
+        for first in (0..self.depth.max(1)).step_by(DEPTH) {
+            let k = first..self.depth.min(first + DEPTH);
+            let to = if first == 0 { self.to } else { Accumulate::Add };
+            let few = (1..FEW).contains(&self.i.len());
+            match (self.a, self.b) {
+                (Left::View(a), Right::View(b)) if few => self.few(cpu, a, Wide::View(b), k, to),
+                (Left::View(a), Right::Packed(b)) if few => self.few(cpu, a, Wide::Packed(b), k, to),
+                (Left::View(_) | Left::Packed(_), Right::View(_) | Right::Panels(_) | Right::Packed(_)) => self.piece(cpu, k, to),
+            }
+        }
+    }
+}
+
+impl<T: Float> Block<'_, T> {
+    /// Adds a piece of the sum over k.
+    #[inline(always)]
+    fn piece<A: Arith>(&mut self, cpu: A, k: Range<usize>, to: Accumulate) {
+        let width = width::<T, A>();
+        let (left, right) = self.scratch.split_at_mut(self.scratch.len().saturating_sub(GROUP * width * DEPTH));
+        let a = match self.a {
+            Left::View(a) => a.block(self.i.clone(), k.clone()),
+            Left::Packed(a) => {
+                // The columns of aᵀ, each a row of `a`, in one panel.
+                let to = &mut left[..self.i.len() * k.len()];
+                pack(cpu, a.block(self.i.clone(), k.clone()).t(), k.len(), to);
+                Mat::new(to, self.i.len(), k.len())
+            }
+        };
+        for group in self.j.clone().step_by(GROUP * width) {
+            let group = group..self.j.end.min(group + GROUP * width);
+            if let Right::Packed(b) = self.b {
+                let to = &mut right[..group.len().next_multiple_of(width) * k.len()];
+                pack(cpu, b.block(k.clone(), group.clone()).t(), width, to);
+            }
+            // Of short sums several tiles of `b` fit into the first cache; side by side they fill whole lines and pages of `c`.
+            let beside = (FIRST_CACHE / (k.len().max(1) * width * size_of::<T>())).clamp(1, GROUP) * width;
+            for some in group.clone().step_by(beside) {
+                let some = some..group.end.min(some + beside);
+                for i in (0..self.i.len()).step_by(M) {
+                    let rows = i..self.i.len().min(i + M);
+                    let a = a.block(rows.clone(), 0..k.len());
+                    for j in some.clone().step_by(width) {
+                        let cols = j..some.end.min(j + width);
+                        if self.upper && self.i.start + i >= cols.end {
+                            continue;
+                        }
+                        let b = match self.b {
+                            Right::View(b) => b.block(k.clone(), cols.clone()),
+                            Right::Panels(panels) => panels.columns(j / width, k.clone()),
+                            Right::Packed(_) => {
+                                let tile = (j - group.start) * k.len();
+                                Mat::new(&right[tile..tile + width * k.len()], k.len(), width)
+                            }
+                        };
+                        let columns = cols.start - self.j.start..cols.end - self.j.start;
+                        tile(cpu, a, b, to, self.c.reborrow().block(rows.clone(), columns));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for so few rows that tiles are made wider.
+    #[inline(always)]
+    fn few<A: Arith>(&mut self, cpu: A, a: Mat<T>, b: Wide<T>, k: Range<usize>, to: Accumulate) {
+        let rows = self.i.len();
+        let a = a.block(self.i.clone(), k.clone());
+        let width = few_width::<T, A>(rows);
+        for j in self.j.clone().step_by(width) {
+            let cols = j..self.j.end.min(j + width);
+            let c = self.c.reborrow().block(0..rows, cols.start - self.j.start..cols.end - self.j.start);
+            let b = match b {
+                Wide::View(b) => b.block(k.clone(), cols),
+                Wide::Packed(b) => {
+                    let width = cols.len().next_multiple_of(<A::Vector<T> as Vector>::LANES);
+                    let to = &mut self.scratch[..width * k.len()];
+                    pack(cpu, b.block(k.clone(), cols).t(), width, to);
+                    Mat::new(to, k.len(), width)
+                }
+            };
+            few(cpu, a, b, to, c);
+        }
+    }
+}

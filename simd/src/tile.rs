@@ -1,0 +1,230 @@
+//! The microkernel: a tile of a product, held in registers while the sum over k runs.
+//!
+//! In pseudo-code, with V numbers in a vector:
+//!
+//! ```text
+//! for k in 0..depth
+//!     for j in 0..N: b_j ← V numbers of row k of b                      N loads
+//!     for i in 0..M: for j in 0..N: s_ij ← s_ij + a_ik · b_j            M broadcasts, M·N multiply-adds
+//! ```
+//!
+//! 1. M × N = 6 × 2 vectors make twelve independent sums, enough to hide the latency of a multiply-add (4 cycles, two a cycle).
+//!    With two vectors of b and two factors on their way they fill the sixteen registers of AVX2. (4 × 3 would need fewer loads,
+//!    but leaves room for one factor only, and then a sum is spilled in every turn: measured, less than half the speed.)
+//! 2. Twelve multiply-adds need eight loads, so they, and not the loads, are what the CPU waits for.
+//! 3. Every sum runs over k in order, in each tile alike, so an element has the same bits in any tile, at its edge, and alone.
+//!
+//! The left factor is read one number at a time, with any strides; the right one a vector at a time, so its rows must lie side by
+//! side. Products, Gram matrices and convolutions all end here.
+
+use crate::lane::Arith;
+use crate::vector::Vector;
+use crate::{Accumulate, Float, Mat, MatMut};
+
+/// Rows of a tile.
+pub(crate) const M: usize = 6;
+
+/// Vectors in a row of a tile.
+pub(crate) const N: usize = 2;
+
+/// The number of columns of a tile.
+pub(crate) const fn width<T: Float, A: Arith>() -> usize {
+    N * <A::Vector<T> as Vector>::LANES
+}
+
+/// c ← a·b or c ← c + a·b for at most [`M`] rows and [`width`] columns, where the elements of each row of `b` lie side by side.
+#[inline(always)]
+pub(crate) fn tile<T: Float, A: Arith>(cpu: A, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>) {
+    tile_of_sum(cpu, std::iter::once((a, b)), to, c);
+}
+
+/// [`tile`] of a sum of products Σ a·b, whose factors all have the sizes of the first.
+#[inline(always)]
+pub(crate) fn tile_of_sum<'m, T: Float, A: Arith>(
+    cpu: A,
+    terms: impl Iterator<Item = (Mat<'m, T>, Mat<'m, T>)>,
+    to: Accumulate,
+    c: MatMut<T>,
+) {
+    let lanes = <A::Vector<T> as Vector>::LANES;
+    let (rows, cols) = (c.rows(), c.cols());
+    match (rows, cols.div_ceil(lanes)) {
+        (6, 2) if cols == 2 * lanes => whole::<T, A, 6, 2>(cpu, terms, to, c),
+        (6, 2) => part::<T, A, 6, 2>(cpu, terms, to, c),
+        (6, 1) => part::<T, A, 6, 1>(cpu, terms, to, c),
+        (5, 2) => part::<T, A, 5, 2>(cpu, terms, to, c),
+        (5, 1) => part::<T, A, 5, 1>(cpu, terms, to, c),
+        (4, 2) => part::<T, A, 4, 2>(cpu, terms, to, c),
+        (4, 1) => part::<T, A, 4, 1>(cpu, terms, to, c),
+        (3, 2) => part::<T, A, 3, 2>(cpu, terms, to, c),
+        (3, 1) => part::<T, A, 3, 1>(cpu, terms, to, c),
+        (2, 2) => part::<T, A, 2, 2>(cpu, terms, to, c),
+        (2, 1) => part::<T, A, 2, 1>(cpu, terms, to, c),
+        (1, 2) => part::<T, A, 1, 2>(cpu, terms, to, c),
+        (1, 1) => part::<T, A, 1, 1>(cpu, terms, to, c),
+        (0, _) | (_, 0) => (),
+        _ => panic!("a tile of {rows} × {cols}, and the largest is {M} × {}", N * lanes),
+    }
+}
+
+/// [`tile`] for fewer than [`FEW`] rows, which are made wider in turn: at most [`few_width`] columns.
+#[inline(always)]
+pub(crate) fn few<T: Float, A: Arith>(cpu: A, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>) {
+    let one = std::iter::once((a, b));
+    let whole_width = c.cols() == few_width::<T, A>(c.rows());
+    match c.rows() {
+        1 if whole_width => whole::<T, A, 1, 12>(cpu, one, to, c),
+        2 if whole_width => whole::<T, A, 2, 6>(cpu, one, to, c),
+        3 if whole_width => whole::<T, A, 3, 4>(cpu, one, to, c),
+        _ => {
+            let (width, n) = (width::<T, A>(), c.cols());
+            let (rows, depth) = (c.rows(), a.cols());
+            let mut c = c;
+            for j in (0..n).step_by(width) {
+                let cols = j..n.min(j + width);
+                // A panel has whole vectors, a view ends where the target does.
+                let b = b.block(0..depth, j..b.cols().min(j + width));
+                tile(cpu, a, b, to, c.reborrow().block(0..rows, cols));
+            }
+        }
+    }
+}
+
+/// Rows so few that a tile of [`N`] vectors has not enough sums to hide the latency of a multiply-add.
+pub(crate) const FEW: usize = 4;
+
+/// The number of columns of a tile of fewer than [`FEW`] rows.
+pub(crate) const fn few_width<T: Float, A: Arith>(rows: usize) -> usize {
+    M * N / rows * <A::Vector<T> as Vector>::LANES
+}
+
+#[inline(always)]
+fn whole<'m, T: Float, A: Arith, const M: usize, const N: usize>(
+    cpu: A,
+    terms: impl Iterator<Item = (Mat<'m, T>, Mat<'m, T>)>,
+    to: Accumulate,
+    mut c: MatMut<T>,
+) {
+    let zero = A::Vector::<T>::splat(cpu, T::ZERO);
+    let mut sums = [[zero; N]; M];
+    for (a, b) in terms {
+        sums = multiply_add::<T, A, M, N, false>(cpu, a, b, sums);
+    }
+    write::<T, A, M, N>(cpu, sums, to, &mut c);
+}
+
+#[inline(always)]
+fn part<'m, T: Float, A: Arith, const M: usize, const N: usize>(
+    cpu: A,
+    terms: impl Iterator<Item = (Mat<'m, T>, Mat<'m, T>)>,
+    to: Accumulate,
+    mut c: MatMut<T>,
+) {
+    let zero = A::Vector::<T>::splat(cpu, T::ZERO);
+    let mut sums = [[zero; N]; M];
+    let columns = N * <A::Vector<T> as Vector>::LANES;
+    for (a, b) in terms {
+        sums = if b.cols() >= columns {
+            // A panel is wider than what is left of the target.
+            multiply_add::<T, A, M, N, false>(cpu, a, b.block(0..b.rows(), 0..columns), sums)
+        } else {
+            multiply_add::<T, A, M, N, true>(cpu, a, b, sums)
+        };
+    }
+    write::<T, A, M, N>(cpu, sums, to, &mut c);
+}
+
+/// `sums` + a·b; with `TAIL` the last vector of a row of `b` is only partly there.
+#[inline(always)]
+fn multiply_add<T: Float, A: Arith, const M: usize, const N: usize, const TAIL: bool>(
+    cpu: A,
+    a: Mat<T>,
+    b: Mat<T>,
+    mut sums: [[A::Vector<T>; N]; M],
+) -> [[A::Vector<T>; N]; M] {
+    let lanes = <A::Vector<T> as Vector>::LANES;
+    let depth = a.cols();
+    assert!(a.rows() == M && b.rows() == depth && (b.cols() == 1 || b.col_stride() == 1));
+    assert!(if TAIL { (N - 1) * lanes < b.cols() && b.cols() < N * lanes } else { b.cols() == N * lanes });
+    let (rs, cs, bs) = (a.row_stride(), a.col_stride(), b.row_stride());
+    let tail = b.cols().wrapping_sub((N - 1) * lanes);
+    // Two pointers into `a`, as rows 0 to 2 are in reach of one: the CPU adds once or twice a stride by itself.
+    let (mut a, mut lower, mut b) = (a.as_ptr(), a.as_ptr().wrapping_add(3 * rs), b.as_ptr());
+    let zero = A::Vector::<T>::splat(cpu, T::ZERO);
+    for _ in 0..depth {
+        // SAFETY: row k of `b` has the columns that are loaded, N whole vectors or, with `TAIL`, one less and `tail` numbers, and
+        // they lie side by side; column k of `a` has `M` rows. Those are elements of the views, which are valid to read. The
+        // pointers are stepped by `wrapping_add`, since they may leave the data behind the last row or column.
+        unsafe {
+            let mut row = [zero; N];
+            for j in 0..N {
+                let p = b.add(j * lanes);
+                row[j] = if TAIL && j == N - 1 { A::Vector::<T>::load_first(cpu, p, tail) } else { A::Vector::<T>::load(cpu, p) };
+            }
+            for i in 0..M {
+                let factor = A::Vector::<T>::splat(cpu, if i < 3 { *a.add(i * rs) } else { *lower.add((i - 3) * rs) });
+                for j in 0..N {
+                    sums[i][j] = factor.mul_add(row[j], sums[i][j]);
+                }
+            }
+        }
+        (a, lower, b) = (a.wrapping_add(cs), lower.wrapping_add(cs), b.wrapping_add(bs));
+    }
+    sums
+}
+
+/// Writes the sums, or adds them, to a target whose rows lie side by side or not.
+#[inline(always)]
+fn write<T: Float, A: Arith, const M: usize, const N: usize>(cpu: A, sums: [[A::Vector<T>; N]; M], to: Accumulate, c: &mut MatMut<T>) {
+    let lanes = <A::Vector<T> as Vector>::LANES;
+    let cols = c.cols();
+    assert!(c.rows() == M && (N - 1) * lanes < cols && cols <= N * lanes);
+    if cols > 1 && c.col_stride() != 1 {
+        return write_strided::<T, A, M, N>(cpu, sums, to, c);
+    }
+    let (rs, tail) = (c.row_stride(), cols - (N - 1) * lanes);
+    let start = c.as_mut_ptr();
+    for i in 0..M {
+        for j in 0..N {
+            // SAFETY: row i of the view has these columns, side by side: whole vectors, and in the last one `tail` of them.
+            unsafe {
+                let p = start.add(i * rs + j * lanes);
+                if j < N - 1 || tail == lanes {
+                    let sum = if to == Accumulate::Add { A::Vector::<T>::load(cpu, p).add(sums[i][j]) } else { sums[i][j] };
+                    sum.store(p);
+                } else {
+                    let before = if to == Accumulate::Add { A::Vector::<T>::load_first(cpu, p, tail) } else { sums[i][j] };
+                    let sum = if to == Accumulate::Add { before.add(sums[i][j]) } else { before };
+                    sum.store_first(p, tail);
+                }
+            }
+        }
+    }
+}
+
+/// [`write`], one number at a time.
+#[cold]
+#[inline(never)]
+fn write_strided<T: Float, A: Arith, const M: usize, const N: usize>(
+    _: A,
+    sums: [[A::Vector<T>; N]; M],
+    to: Accumulate,
+    c: &mut MatMut<T>,
+) {
+    let lanes = <A::Vector<T> as Vector>::LANES;
+    let mut numbers = [T::ZERO; MOST_LANES];
+    for i in 0..M {
+        for j in 0..c.cols() {
+            if j % lanes == 0 {
+                // SAFETY: there is room for the lanes of any vector.
+                unsafe { sums[i][j / lanes].store(numbers.as_mut_ptr()) }
+            }
+            let sum = numbers[j % lanes];
+            let sum = if to == Accumulate::Add { c.at(i, j) + sum } else { sum };
+            c.set(i, j, sum);
+        }
+    }
+}
+
+/// The most lanes that a vector has.
+pub(crate) const MOST_LANES: usize = 16;

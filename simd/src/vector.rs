@@ -1,0 +1,300 @@
+//! A vector of each level and type: the few operations that products and convolutions are made of.
+//!
+//! A vector can only be made from the token of its level ([`Level`](crate::Level)), which is the proof that this CPU has the
+//! instructions; what is done with a vector afterwards needs no further proof.
+
+use std::marker::PhantomData;
+
+/// [`LANES`](Self::LANES) numbers that are computed with at once.
+///
+/// `mul_add` rounds once where the level has a fused multiply-add, else twice; every lane is computed alike, so an element has
+/// the same bits in any lane.
+pub trait Vector: Copy {
+    /// What a lane holds.
+    type Element: Copy;
+    /// The proof that the CPU has the instructions.
+    type Cpu: Copy;
+    /// The number of lanes.
+    const LANES: usize;
+
+    /// `x` in every lane.
+    fn splat(cpu: Self::Cpu, x: Self::Element) -> Self;
+    /// self·b + c.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// self + b.
+    fn add(self, b: Self) -> Self;
+
+    /// The `LANES` numbers from `p` on.
+    ///
+    /// # Safety
+    /// They must be valid to read.
+    unsafe fn load(cpu: Self::Cpu, p: *const Self::Element) -> Self;
+    /// The first `n` numbers from `p` on in the first lanes, 0 in the others.
+    ///
+    /// # Safety
+    /// Those `n` must be valid to read, and `n` at most `LANES`. Nothing else is read.
+    unsafe fn load_first(cpu: Self::Cpu, p: *const Self::Element, n: usize) -> Self;
+    /// Writes the lanes from `p` on.
+    ///
+    /// # Safety
+    /// `LANES` numbers must be valid to write.
+    unsafe fn store(self, p: *mut Self::Element);
+    /// Writes the first `n` lanes from `p` on.
+    ///
+    /// # Safety
+    /// Those `n` must be valid to write, and `n` at most `LANES`. Nothing else is written.
+    unsafe fn store_first(self, p: *mut Self::Element, n: usize);
+
+    /// Writes eight rows of eight numbers as columns: `to[k·to_stride + r] ← from[r·from_stride + k]`.
+    ///
+    /// # Safety
+    /// The places named must be valid to read and to write, and may not overlap.
+    #[inline(always)]
+    unsafe fn turn(_: Self::Cpu, from: *const Self::Element, from_stride: usize, to: *mut Self::Element, to_stride: usize) {
+        for k in 0..8 {
+            for r in 0..8 {
+                // SAFETY: the caller makes these places valid.
+                unsafe { *to.add(k * to_stride + r) = *from.add(r * from_stride + k) }
+            }
+        }
+    }
+}
+
+/// Four numbers in plain arithmetic, which the compiler may hold in vectors of the target's own.
+///
+/// `C` is the token of the level that uses them: on targets without AVX every level does.
+#[derive(Clone, Copy, Debug)]
+pub struct Array<T, C>([T; 4], PhantomData<C>);
+
+macro_rules! array {
+    ($t:ident) => {
+        impl<C: Copy> Vector for Array<$t, C> {
+            type Element = $t;
+            type Cpu = C;
+            const LANES: usize = 4;
+
+            #[inline(always)]
+            fn splat(_: C, x: $t) -> Self {
+                Array([x; 4], PhantomData)
+            }
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                let mut sum = c.0;
+                for l in 0..4 {
+                    sum[l] = self.0[l] * b.0[l] + c.0[l];
+                }
+                Array(sum, PhantomData)
+            }
+            #[inline(always)]
+            fn add(self, b: Self) -> Self {
+                let mut sum = b.0;
+                for l in 0..4 {
+                    sum[l] = self.0[l] + b.0[l];
+                }
+                Array(sum, PhantomData)
+            }
+            #[inline(always)]
+            unsafe fn load(_: C, p: *const $t) -> Self {
+                // SAFETY: the caller makes four numbers readable; an array of them needs no alignment of its own.
+                Array(unsafe { p.cast::<[$t; 4]>().read() }, PhantomData)
+            }
+            #[inline(always)]
+            unsafe fn load_first(_: C, p: *const $t, n: usize) -> Self {
+                let mut numbers = [0.0; 4];
+                for l in 0..n {
+                    // SAFETY: lanes below `n` alone are read, which the caller makes readable.
+                    numbers[l] = unsafe { p.add(l).read() };
+                }
+                Array(numbers, PhantomData)
+            }
+            #[inline(always)]
+            unsafe fn store(self, p: *mut $t) {
+                // SAFETY: the caller makes four places writable.
+                unsafe { p.cast::<[$t; 4]>().write(self.0) }
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, p: *mut $t, n: usize) {
+                for l in 0..n {
+                    // SAFETY: the caller makes `n` places writable.
+                    unsafe { p.add(l).write(self.0[l]) }
+                }
+            }
+        }
+    };
+}
+
+array!(f32);
+array!(f64);
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{F32x8, F32x16, F64x4, F64x8};
+
+/// The same operations by intrinsics.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Vector;
+    use crate::level::{Avx2, Avx512};
+
+    macro_rules! vector {
+        (
+            $(#[$doc:meta])* $name:ident, $register:ident, $t:ident * $lanes:literal, $cpu:ident,
+            splat: $splat:ident, mul_add: $mul_add:ident, add: $add:ident, load: $load:ident, store: $store:ident,
+            load_first: |$p:ident, $n:ident| $load_first:expr, store_first: |$q:ident, $m:ident, $v:ident| $store_first:expr,
+            turn: $turn:ident
+        ) => {
+            $(#[$doc])*
+            #[derive(Clone, Copy, Debug)]
+            pub struct $name($register);
+
+            impl Vector for $name {
+                type Element = $t;
+                type Cpu = $cpu;
+                const LANES: usize = $lanes;
+
+                #[inline(always)]
+                fn splat(_: $cpu, x: $t) -> Self {
+                    // SAFETY: the token proves that the CPU has the instruction.
+                    $name(unsafe { $splat(x) })
+                }
+                #[inline(always)]
+                fn mul_add(self, b: Self, c: Self) -> Self {
+                    // SAFETY: `self` was made from the token, which proves that the CPU has the instruction.
+                    $name(unsafe { $mul_add(self.0, b.0, c.0) })
+                }
+                #[inline(always)]
+                fn add(self, b: Self) -> Self {
+                    // SAFETY: as for `mul_add`.
+                    $name(unsafe { $add(self.0, b.0) })
+                }
+                #[inline(always)]
+                unsafe fn load(_: $cpu, p: *const $t) -> Self {
+                    // SAFETY: the token proves the instruction, the caller that the numbers can be read; no alignment is needed.
+                    $name(unsafe { $load(p) })
+                }
+                #[inline(always)]
+                unsafe fn load_first(_: $cpu, $p: *const $t, $n: usize) -> Self {
+                    debug_assert!($n <= $lanes);
+                    // SAFETY: as for `load`; lanes that the mask leaves out are not read.
+                    $name(unsafe { $load_first })
+                }
+                #[inline(always)]
+                unsafe fn store(self, p: *mut $t) {
+                    // SAFETY: `self` proves the instruction, the caller that the places can be written; no alignment is needed.
+                    unsafe { $store(p, self.0) }
+                }
+                #[inline(always)]
+                unsafe fn store_first(self, $q: *mut $t, $m: usize) {
+                    debug_assert!($m <= $lanes);
+                    let $v = self.0;
+                    // SAFETY: as for `store`; lanes that the mask leaves out are not written.
+                    unsafe { $store_first }
+                }
+                #[inline(always)]
+                unsafe fn turn(_: $cpu, from: *const $t, from_stride: usize, to: *mut $t, to_stride: usize) {
+                    // SAFETY: the token proves the instructions, the caller that the places are valid.
+                    unsafe { $turn(from, from_stride, to, to_stride) }
+                }
+            }
+        };
+    }
+
+    vector!(
+        /// Eight `f32` of AVX2.
+        F32x8, __m256, f32 * 8, Avx2,
+        splat: _mm256_set1_ps, mul_add: _mm256_fmadd_ps, add: _mm256_add_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps,
+        load_first: |p, n| _mm256_maskload_ps(p, first_of_8(n)), store_first: |p, n, v| _mm256_maskstore_ps(p, first_of_8(n), v),
+        turn: turn_f32
+    );
+    vector!(
+        /// Four `f64` of AVX2.
+        F64x4, __m256d, f64 * 4, Avx2,
+        splat: _mm256_set1_pd, mul_add: _mm256_fmadd_pd, add: _mm256_add_pd, load: _mm256_loadu_pd, store: _mm256_storeu_pd,
+        load_first: |p, n| _mm256_maskload_pd(p, first_of_4(n)), store_first: |p, n, v| _mm256_maskstore_pd(p, first_of_4(n), v),
+        turn: turn_f64
+    );
+    vector!(
+        /// Sixteen `f32` of AVX-512.
+        F32x16, __m512, f32 * 16, Avx512,
+        splat: _mm512_set1_ps, mul_add: _mm512_fmadd_ps, add: _mm512_add_ps, load: _mm512_loadu_ps, store: _mm512_storeu_ps,
+        load_first: |p, n| _mm512_maskz_loadu_ps(bits(n) as u16, p), store_first: |p, n, v| _mm512_mask_storeu_ps(p, bits(n) as u16, v),
+        turn: turn_f32
+    );
+    vector!(
+        /// Eight `f64` of AVX-512.
+        F64x8, __m512d, f64 * 8, Avx512,
+        splat: _mm512_set1_pd, mul_add: _mm512_fmadd_pd, add: _mm512_add_pd, load: _mm512_loadu_pd, store: _mm512_storeu_pd,
+        load_first: |p, n| _mm512_maskz_loadu_pd(bits(n) as u8, p), store_first: |p, n, v| _mm512_mask_storeu_pd(p, bits(n) as u8, v),
+        turn: turn_f64
+    );
+
+    /// # Safety
+    /// As for [`Vector::turn`].
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn turn_f32(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
+        // Pairs of rows, pairs of pairs, and halves are interleaved in turn.
+        // SAFETY: the caller makes eight numbers of each of eight rows readable.
+        let load = |r: usize| unsafe { _mm256_loadu_ps(from.add(r * from_stride)) };
+        let pair = |r: usize| (_mm256_unpacklo_ps(load(r), load(r + 1)), _mm256_unpackhi_ps(load(r), load(r + 1)));
+        let four = |r: usize| {
+            let ((a, b), (c, d)) = (pair(r), pair(r + 2));
+            let (ac, bd) = (_mm256_shuffle_ps::<0x44>(a, c), _mm256_shuffle_ps::<0x44>(b, d));
+            [ac, _mm256_shuffle_ps::<0xee>(a, c), bd, _mm256_shuffle_ps::<0xee>(b, d)]
+        };
+        let (upper, lower) = (four(0), four(4));
+        for k in 0..4 {
+            let early = _mm256_permute2f128_ps::<0x20>(upper[k], lower[k]);
+            let late = _mm256_permute2f128_ps::<0x31>(upper[k], lower[k]);
+            // SAFETY: the caller makes these places writable.
+            unsafe {
+                _mm256_storeu_ps(to.add(k * to_stride), early);
+                _mm256_storeu_ps(to.add((k + 4) * to_stride), late);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`Vector::turn`].
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn turn_f64(from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
+        for (first, k) in [(0, 0), (0, 4), (4, 0), (4, 4)] {
+            // SAFETY: the caller makes eight numbers of each of eight rows readable.
+            let load = |r: usize| unsafe { _mm256_loadu_pd(from.add((first + r) * from_stride + k)) };
+            let pair = |r: usize| (_mm256_unpacklo_pd(load(r), load(r + 1)), _mm256_unpackhi_pd(load(r), load(r + 1)));
+            let ((a, b), (c, d)) = (pair(0), pair(2));
+            let columns = [
+                _mm256_permute2f128_pd::<0x20>(a, c),
+                _mm256_permute2f128_pd::<0x20>(b, d),
+                _mm256_permute2f128_pd::<0x31>(a, c),
+                _mm256_permute2f128_pd::<0x31>(b, d),
+            ];
+            for l in 0..4 {
+                // SAFETY: the caller makes these places writable.
+                unsafe { _mm256_storeu_pd(to.add((k + l) * to_stride + first), columns[l]) }
+            }
+        }
+    }
+
+    /// The lowest `n` bits.
+    #[inline(always)]
+    fn bits(n: usize) -> u32 {
+        (1 << n) - 1
+    }
+
+    /// The mask of the first `n` of eight lanes.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn first_of_8(n: usize) -> __m256i {
+        _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+    }
+
+    /// The mask of the first `n` of four lanes.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn first_of_4(n: usize) -> __m256i {
+        _mm256_cmpgt_epi64(_mm256_set1_epi64x(n as i64), _mm256_setr_epi64x(0, 1, 2, 3))
+    }
+}
