@@ -21,7 +21,10 @@ use crate::{Accumulate, Float, Level, Mat, MatMut};
 const GRAM_BLOCK: usize = 2 * CUT;
 
 /// Rows and columns of a block of the kernel of a layer, of which two Gram matrices are held.
-const KERNEL_BLOCK: usize = CUT;
+const KERNEL_BLOCK: usize = 3 * CUT;
+
+/// Rows of so few bytes are read where they lie.
+const SHORT: usize = 512;
 
 /// The most columns that a tile has at any level.
 const MOST_COLUMNS: usize = tile::N * MOST_LANES;
@@ -73,9 +76,9 @@ pub fn gram_at<T: Float>(level: Level, a: Mat<T>, to: Accumulate, c: MatMut<T>) 
     assert!(c.rows() == m && c.cols() == m, "the Gram matrix of {m} × {k} into {} × {}", c.rows(), c.cols());
     let width = level.run(Width(T::ZERO));
     let mut memory = Scratch::take(m.next_multiple_of(width) * k);
-    pack_all(level, a, width, &mut memory);
-    let work = Work::Gram { left: left(a), right: Panels::new(&memory, width, k), depth: k, to };
     let alone = m.saturating_mul(m).saturating_mul(k) < ALONE;
+    pack_all(level, alone, a, width, &mut memory);
+    let work = Work::Gram { left: left(a), right: Panels::new(&memory, width, k), depth: k, to };
     square(&Task { level, work, block: (GRAM_BLOCK, GRAM_BLOCK), entries: 1, alone }, 0..m, c);
 }
 
@@ -188,9 +191,11 @@ enum Work<'a, T: Float> {
     Kernel { terms: &'a [Term<'a, T>], panels: &'a [T], width: usize, outputs: usize },
 }
 
-/// A factor as the left one of a tile: where its rows lie side by side it is read in place.
+/// A factor as the left one of a tile. Long rows are copied for each block, since rows at a distance of some power of two would
+/// drive each other out of the caches.
 fn left<T: Float>(a: Mat<T>) -> Left<T> {
-    if a.col_stride() == 1 || a.cols() <= 1 { Left::View(a) } else { Left::Packed(a) }
+    let short = a.col_stride() == 1 && a.cols() * size_of::<T>() <= SHORT;
+    if short || a.cols() <= 1 { Left::View(a) } else { Left::Packed(a) }
 }
 
 /// The columns of a tile at a level.
@@ -205,10 +210,13 @@ impl<T: Float> Kernel for Width<T> {
 }
 
 /// Packs a factor, its panels shared by the threads.
-fn pack_all<T: Float>(level: Level, x: Mat<T>, width: usize, panels: &mut [T]) {
+fn pack_all<T: Float>(level: Level, alone: bool, x: Mat<T>, width: usize, panels: &mut [T]) {
     let some = GRAM_BLOCK.next_multiple_of(width);
     if x.cols() == 0 {
         return;
+    }
+    if alone {
+        return level.run(Pack { x, width, panels });
     }
     panels.par_chunks_mut(some * x.cols()).enumerate().for_each(|(p, panels)| {
         let x = x.row_range(p * some..x.rows().min((p + 1) * some));
@@ -243,19 +251,19 @@ fn with_panels<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, run: i
     }
     let width = level.run(Width(T::ZERO));
     let factors = || terms.iter().flat_map(|term| [term.two.x, term.two.g]);
+    let (n1, n2) = (first.one.x.rows(), first.two.x.rows());
+    let depth: usize = terms.iter().map(|term| term.one.x.cols() + term.one.g.cols() * outputs * outputs).sum();
+    let alone = n1.saturating_mul(n2).saturating_mul(depth) < ALONE;
     let mut memory = Scratch::take(factors().map(|x| panels_len(x, width)).sum());
     let mut rest = &mut memory[..];
     for x in factors() {
         let (panels, behind) = rest.split_at_mut(panels_len(x, width));
-        pack_all(level, x, width, panels);
+        pack_all(level, alone, x, width, panels);
         rest = behind;
     }
     // The columns of a block begin with a panel of features, and so with one of cotangents.
     let rows = (KERNEL_BLOCK / outputs).max(1);
     let block = (rows, rows.next_multiple_of(MOST_COLUMNS));
-    let (n1, n2) = (first.one.x.rows(), first.two.x.rows());
-    let depth: usize = terms.iter().map(|term| term.one.x.cols() + term.one.g.cols() * outputs * outputs).sum();
-    let alone = n1.saturating_mul(n2).saturating_mul(depth) < ALONE;
     let work = Work::Kernel { terms, panels: &memory, width, outputs };
     run(&Task { level, work, block, entries: outputs * outputs, alone }, n1, n2);
 }
@@ -313,17 +321,7 @@ impl<T: Float> Task<'_, T> {
             let rows = first..i.end.min(first + self.block.0);
             self.compute(&rows, &i, true, c.reborrow().row_range(rows.start - i.start..rows.end - i.start));
         }
-        let o = self.outputs();
-        for p in 0..i.len() {
-            for q in p..i.len() {
-                for a in 0..o {
-                    for b in if p == q { a..o } else { 0..o } {
-                        let value = c.at(p, (q * o + a) * o + b);
-                        c.set(q, (p * o + b) * o + a, value);
-                    }
-                }
-            }
-        }
+        self.level.run(Mirror { c, outputs: self.outputs() });
     }
 
     fn outputs(&self) -> usize {
@@ -408,6 +406,47 @@ impl<T: Float> Kernel for Multiply<'_, T> {
                             *theta = A::mul_add(x, g, *theta);
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+/// c[j, i, b, a] ← c[i, j, a, b] for i < j, and for i = j with a < b.
+struct Mirror<'a, T> {
+    c: MatMut<'a, T>,
+    outputs: usize,
+}
+
+impl<T: Float> Kernel for Mirror<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arith>(self, cpu: A) {
+        let Mirror { mut c, outputs: o } = self;
+        let n = c.rows();
+        if o > 1 {
+            for i in 0..n {
+                for p in i * o * o..c.cols() {
+                    let (j, a, b) = (p / (o * o), p / o % o, p % o);
+                    if i < j || a < b {
+                        let value = c.at(i, p);
+                        c.set(j, (i * o + b) * o + a, value);
+                    }
+                }
+            }
+            return;
+        }
+        // Bands of eight rows: first what is right of the square on the diagonal, in whole vectors, then the square.
+        for first in (0..n).step_by(8) {
+            let end = n.min(first + 8);
+            let (upper, lower) = c.reborrow().split_rows_at(end);
+            let band = upper.row_range(first..end);
+            transpose(cpu, band.as_mat().block(0..end - first, end..n), lower.block(0..n - end, first..end));
+            for i in first..end {
+                for j in i + 1..end {
+                    let value = c.at(i, j);
+                    c.set(j, i, value);
                 }
             }
         }

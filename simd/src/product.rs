@@ -19,7 +19,7 @@ pub enum Accumulate {
 pub(crate) const CUT: usize = 96;
 
 /// Products of fewer multiply-adds than this stay on the calling thread, as handing work over costs some microseconds.
-pub(crate) const ALONE: usize = 1 << 17;
+pub(crate) const ALONE: usize = 1 << 19;
 
 /// Numbers of a factor that is read where it lies, as it stays in the first cache.
 const SMALL: usize = 1 << 12;
