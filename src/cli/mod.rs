@@ -92,6 +92,9 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    if let Err(error) = simd::Level::from_environment() {
+        return fail(Failure::Usage(error.to_string()));
+    }
     let Common { threads, quiet, json } = arguments.common;
     if let Some(threads) = threads {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(usize::from(threads));

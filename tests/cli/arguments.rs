@@ -108,3 +108,16 @@ fn arguments_need_not_be_unicode() {
     let message = Run::of(&command.output().unwrap()).failure();
     assert!(message.contains(r"\xFF\u{1b}[31m.toml"), "{message}");
 }
+
+#[test]
+fn a_level_that_the_cpu_has_not_is_named_with_those_it_has() {
+    let folder = Folder::new();
+    let run = |level: &str| {
+        let mut command = assert_cmd::Command::new(program());
+        let arguments = "kernel --model m.toml --x1 x.npy --kind empirical-ntk --seed 1 --out k.npy --json";
+        Run::of(&command.args(arguments.split(' ')).env("TANGENTS_SIMD", level).current_dir(folder.path("")).output().unwrap())
+    };
+    let message = run("neon").misuse();
+    assert!(message.contains("TANGENTS_SIMD=neon") && message.contains("portable"), "{message:?}");
+    assert!(run("portable").success().contains("\"cpu_level\":\"portable\""));
+}

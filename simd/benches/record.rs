@@ -1,0 +1,264 @@
+//! Products, Gram matrices and convolutions beside the crates matrixmultiply and gemm, as shares of what this machine can do at most.
+//!
+//! `cargo bench -p tangents-simd --bench record` prints the tables of `benches/record/`. The peak is measured in the same run, by
+//! multiply-adds that never leave the registers. All rivals of a row take turns, and a figure is the median of its turns: on a
+//! machine that does other work the ratios mean more than the figures.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use rayon::ThreadPool;
+use simd::lane::Arith;
+use simd::{Accumulate, Factors, Float, Kernel, Level, Mat, MatMut, Term, gram, gram_hadamard_symmetric, product};
+
+/// A rival: its name, and one run of it.
+type Rival<'a> = (&'a str, Box<dyn FnMut() + Send + 'a>);
+
+/// The seconds that each rival takes: medians of turns, of which each has as many runs as fill two milliseconds.
+fn medians(pool: &ThreadPool, rivals: &mut [Rival]) -> Vec<f64> {
+    const TURNS: usize = 11;
+    pool.install(|| {
+        let time = |run: &mut dyn FnMut(), n: usize| {
+            let start = Instant::now();
+            (0..n).for_each(|_| run());
+            start.elapsed().as_secs_f64() / n as f64
+        };
+        let runs: Vec<usize> = rivals
+            .iter_mut()
+            .map(|(_, run)| {
+                run();
+                (2e-3 / time(run, 1).max(1e-9)).clamp(1.0, 1e6) as usize
+            })
+            .collect();
+        let mut seconds = vec![Vec::new(); rivals.len()];
+        for _ in 0..TURNS {
+            for ((seconds, (_, run)), &n) in seconds.iter_mut().zip(rivals.iter_mut()).zip(&runs) {
+                seconds.push(time(run, n));
+            }
+        }
+        for seconds in &mut seconds {
+            seconds.sort_by(f64::total_cmp);
+        }
+        seconds.into_iter().map(|seconds| seconds[TURNS / 2]).collect()
+    })
+}
+
+/// Multiply-adds of `N` vectors of 64 bytes that never leave the registers.
+struct Busy<T, const N: usize>(T, usize);
+
+impl<T: Float, const N: usize> Kernel for Busy<T, N> {
+    type Output = T;
+
+    #[inline(always)]
+    fn run<A: Arith>(self, _: A) -> T {
+        let Busy(x, n) = self;
+        let mut sums = [[x; 16]; N];
+        let lanes = 64 / size_of::<T>();
+        for _ in 0..n {
+            for sum in &mut sums {
+                for s in &mut sum[..lanes] {
+                    *s = A::mul_add(*s, x, x);
+                }
+            }
+        }
+        sums.iter().flatten().copied().sum()
+    }
+}
+
+/// GFLOP/s that a thread reaches at most.
+fn peak<T: Float>(pool: &ThreadPool) -> f64 {
+    const STEPS: usize = 100_000;
+    let x = black_box(T::of(0.5));
+    // Twelve registers: enough to hide the latency of a multiply-add, and few enough to stay in registers.
+    let vectors = if matches!(Level::best(), Level::Avx512(_)) { 12 } else { 6 };
+    let run = move || {
+        black_box(match vectors {
+            12 => Level::best().run(Busy::<T, 12>(x, STEPS)),
+            _ => Level::best().run(Busy::<T, 6>(x, STEPS)),
+        });
+    };
+    let flop = (2 * STEPS * vectors * 64 / size_of::<T>()) as f64;
+    flop / medians(pool, &mut [("peak", Box::new(run))])[0] * 1e-9
+}
+
+fn numbers<T: Float>(n: usize, seed: usize) -> Vec<T> {
+    (0..n).map(|i| T::of(((i * 7919 + seed) as f64 * 0.618_033_988_749).sin())).collect()
+}
+
+/// One line of a table: GFLOP/s of each rival, and the share of the peak that the first one has.
+fn row(what: &str, flop: f64, seconds: &[f64], peak: f64) {
+    let figures: Vec<String> = seconds.iter().map(|s| format!("{:.1}", flop / s * 1e-9)).collect();
+    println!("| {what} | {} | {:.0} % |", figures.join(" | "), 100.0 * flop / seconds[0] * 1e-9 / peak);
+}
+
+/// The element types, with the entry points of the other crates.
+trait Rivals: Float {
+    fn matrixmultiply(a: Mat<Self>, b: Mat<Self>, c: &mut [Self]);
+    fn gemm(a: Mat<Self>, b: Mat<Self>, c: &mut [Self], parallel: bool);
+}
+
+macro_rules! rivals {
+    ($t:ident, $gemm:path) => {
+        impl Rivals for $t {
+            fn matrixmultiply(a: Mat<$t>, b: Mat<$t>, c: &mut [$t]) {
+                let (m, k, n) = (a.rows(), a.cols(), b.cols());
+                let ([rsa, csa], [rsb, csb]) = (strides(a), strides(b));
+                assert_eq!(c.len(), m * n);
+                // SAFETY: the views and `c` have the sizes that are given, and `c` alone reaches its elements.
+                unsafe { $gemm(m, k, n, 1.0, start(a), rsa, csa, start(b), rsb, csb, 0.0, c.as_mut_ptr(), n as isize, 1) }
+            }
+
+            fn gemm(a: Mat<$t>, b: Mat<$t>, c: &mut [$t], parallel: bool) {
+                let (m, k, n) = (a.rows(), a.cols(), b.cols());
+                let ([rsa, csa], [rsb, csb]) = (strides(a), strides(b));
+                assert_eq!(c.len(), m * n);
+                let threads = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
+                let c = c.as_mut_ptr();
+                // SAFETY: as above.
+                unsafe {
+                    gemm::gemm(
+                        m,
+                        n,
+                        k,
+                        c,
+                        1,
+                        n as isize,
+                        false,
+                        start(a),
+                        csa,
+                        rsa,
+                        start(b),
+                        csb,
+                        rsb,
+                        0.0,
+                        1.0,
+                        false,
+                        false,
+                        false,
+                        threads,
+                    );
+                }
+            }
+        }
+    };
+}
+
+rivals!(f32, matrixmultiply::sgemm);
+rivals!(f64, matrixmultiply::dgemm);
+
+fn strides<T>(a: Mat<T>) -> [isize; 2] {
+    [a.row_stride() as isize, a.col_stride() as isize]
+}
+
+fn start<T: Float>(a: Mat<T>) -> *const T {
+    let first = a.row_range(0..1).col_range(0..1).as_slice().expect("a matrix with elements");
+    first.as_ptr()
+}
+
+/// How the factors of a product lie: as in the forward pass, in the backward pass to the inputs, and to the weights.
+#[derive(Clone, Copy)]
+enum Pass {
+    Forward,
+    Inputs,
+    Weights,
+}
+
+fn products<T: Rivals>(pools: &[(usize, ThreadPool)], peak: f64) {
+    let layers = [
+        (1, 1024, 1024),
+        (16, 16, 16),
+        (16, 64, 64),
+        (32, 256, 256),
+        (128, 784, 1024),
+        (128, 1024, 1024),
+        (1024, 1024, 10),
+        (1024, 4096, 1024),
+    ];
+    for (threads, pool) in pools {
+        println!("\n### Products, {}, threads: {threads}\n", T::NAME);
+        println!("| batch × in × out | pass | simd | matrixmultiply (1 thread) | gemm | share of the peak |\n|---|---|---|---|---|---|");
+        for (batch, n_in, n_out) in layers {
+            for (pass, name) in [(Pass::Forward, "x·W"), (Pass::Inputs, "g·Wᵀ"), (Pass::Weights, "xᵀ·g")] {
+                let (x, w, g) = (numbers::<T>(batch * n_in, 1), numbers::<T>(n_in * n_out, 2), numbers::<T>(batch * n_out, 3));
+                let (x, w, g) = (Mat::new(&x, batch, n_in), Mat::new(&w, n_in, n_out), Mat::new(&g, batch, n_out));
+                let (a, b) = match pass {
+                    Pass::Forward => (x, w),
+                    Pass::Inputs => (g, w.t()),
+                    Pass::Weights => (x.t(), g),
+                };
+                let (m, n) = (a.rows(), b.cols());
+                let [mut c, mut d, mut e] = [(); 3].map(|()| vec![T::ZERO; m * n]);
+                let parallel = *threads > 1;
+                let seconds = medians(
+                    pool,
+                    &mut [
+                        ("simd", Box::new(|| product(a, b, Accumulate::Set, MatMut::new(&mut c, m, n)))),
+                        ("matrixmultiply", Box::new(|| T::matrixmultiply(a, b, &mut d))),
+                        ("gemm", Box::new(|| T::gemm(a, b, &mut e, parallel))),
+                    ],
+                );
+                row(&format!("{batch} × {n_in} × {n_out} | {name}"), (2 * batch * n_in * n_out) as f64, &seconds, peak * *threads as f64);
+            }
+        }
+    }
+}
+
+/// FLOP count the triangle: what the symmetry leaves. The other crates compute the square, in the same time as any product.
+fn grams<T: Rivals>(pools: &[(usize, ThreadPool)], peak: f64) {
+    for (threads, pool) in pools {
+        println!("\n### Gram matrices, {}, threads: {threads}\n", T::NAME);
+        println!("| n × k | simd `gram` | matrixmultiply (1 thread) | gemm | simd share of the peak |\n|---|---|---|---|---|");
+        let mut kernels = Vec::new();
+        for (n, k) in [(64, 64), (64, 1024), (256, 256), (1000, 64), (1000, 1024), (4096, 784)] {
+            let (x, g) = (numbers::<T>(n * k, 1), numbers::<T>(n * k, 2));
+            let (x, g) = (Mat::new(&x, n, k), Mat::new(&g, n, k));
+            let [mut c, mut d, mut e] = [(); 3].map(|()| vec![T::ZERO; n * n]);
+            let flop = (n * (n + 1) * k) as f64;
+            let parallel = *threads > 1;
+            let seconds = medians(
+                pool,
+                &mut [
+                    ("simd", Box::new(|| gram(x, Accumulate::Set, MatMut::new(&mut c, n, n)))),
+                    ("matrixmultiply", Box::new(|| T::matrixmultiply(x, x.t(), &mut d))),
+                    ("gemm", Box::new(|| T::gemm(x, x.t(), &mut e, parallel))),
+                ],
+            );
+            row(&format!("{n} × {k}"), flop, &seconds, peak * *threads as f64);
+            let factors = Factors { x, g };
+            let term = [Term { one: factors, two: factors, scale: T::ONE, shift: T::ONE }];
+            let seconds = medians(pool, &mut [("simd", Box::new(|| gram_hadamard_symmetric(&term, 1, MatMut::new(&mut c, n, n))))]);
+            kernels.push((format!("{n} × {k}"), 2.0 * flop, seconds));
+        }
+        println!(
+            "\n### Kernels of a layer, {}, threads: {threads}\n\n| n × k, k | simd `gram_hadamard_symmetric` | share of the peak |\n|---|---|---|",
+            T::NAME
+        );
+        for (what, flop, seconds) in kernels {
+            row(&what, flop, &seconds, peak * *threads as f64);
+        }
+    }
+}
+
+fn main() {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut counts = vec![1, all];
+    counts.dedup();
+    let pool = |n: usize| (n, rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("threads"));
+    let pools: Vec<(usize, ThreadPool)> = counts.into_iter().map(pool).collect();
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let about =
+        |key: &str| cpu.lines().find(|line| line.starts_with(key)).and_then(|line| line.split_once(':')).map_or("?", |(_, v)| v.trim());
+    println!(
+        "Machine: {}, family {}, model {}, {all} threads; level {}.",
+        about("model name"),
+        about("cpu family"),
+        about("model\t"),
+        Level::best()
+    );
+    let (single, double) = (peak::<f32>(&pools[0].1), peak::<f64>(&pools[0].1));
+    println!("Peak of a thread: {single:.1} GFLOP/s in f32, {double:.1} GFLOP/s in f64. Figures are GFLOP/s.");
+    products::<f32>(&pools, single);
+    grams::<f32>(&pools, single);
+    products::<f64>(&pools[..1], double);
+    grams::<f64>(&pools[..1], double);
+}
