@@ -3,10 +3,11 @@
 //! **Views.** A [`Mat`] is read and a [`MatMut`] written: a first element, two sizes and two strides. That every element lies
 //! in the data, and that no two elements of a `MatMut` share a place, is proved when the view is made.
 //!
-//! **Products.** [`product`] is c ← a·b or c ← c + a·b, [`gram`] c ← a·aᵀ, and [`gram_hadamard`] the kernel of a layer,
-//! θ ← θ + scale·(x1·x2ᵀ) ∘ (g1·g2ᵀ). The arithmetic is that of the crate `matrixmultiply`, with α = 1: then an element has the
-//! same bits however rows and columns are cut. Threads share rows and columns and never a sum, so results do not depend on
-//! their number.
+//! **Products.** [`product`] is c ← a·b or c ← c + a·b, [`gram`] c ← a·aᵀ, and [`gram_hadamard`] the kernel of a network,
+//! θ ← θ + Σ (scale·x1·x2ᵀ + shift) ∘ g1·g2ᵀ over its layers. All end in one microkernel (`tile`). A sum over k is cut into
+//! pieces of 256, summed in order and added in order, wherever the element stands: so it has the same bits however rows and
+//! columns are cut, and threads, which share rows and columns and never a sum, do not show. A warm call allocates nothing:
+//! small factors are read where they lie, and others are packed into memory that the thread keeps.
 //!
 //! **Maps.** [`map`] and [`slope`] apply a function [`Phi`] and its slope, [`softmax`](softmax()) normalizes rows. Each is a
 //! loop over elements, written once from plain arithmetic and selections ([`lane`]) and compiled for every [`Level`]: portable,
@@ -23,8 +24,11 @@
 //! assert_eq!((z, y, dy), ([0.0], [0.0], [3.0]));
 //! ```
 //!
-//! **Unsafe code** is where a view forms an element's address (`mat`), where a product hands addresses to the microkernels
-//! (`types`), and where a loop is entered with the instructions of a level (`level`), whose value is the proof that the CPU
+//! **Levels.** The highest [`Level`] of the CPU is chosen at run time; the environment variable `TANGENTS_SIMD` (`portable`,
+//! `avx2`, `avx512`) chooses another, and functions that end in `_at` take one.
+//!
+//! **Unsafe code** is where a view forms an element's address (`mat`), where vectors are loaded and stored (`vector`, `tile`,
+//! `pack`), and where a loop is entered with the instructions of a level (`level`), whose value is the proof that the CPU
 //! has them. Wrong shapes panic with all sizes in the message.
 #![deny(unsafe_op_in_unsafe_fn)]
 

@@ -194,10 +194,10 @@ fn warm_calls<T: Float>(level: Level) {
 fn a_warm_call_allocates_nothing() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("threads");
     // A child process with this test alone: other tests allocate beside it.
-    if std::env::var_os("ALONE").is_none() {
+    if std::env::var_os("TANGENTS_TEST_ALONE").is_none() {
         let status = std::process::Command::new(std::env::current_exe().expect("a path"))
             .args(["--exact", "a_warm_call_allocates_nothing", "--nocapture"])
-            .env("ALONE", "1")
+            .env("TANGENTS_TEST_ALONE", "1")
             .status()
             .expect("the test starts itself");
         assert!(status.success());
