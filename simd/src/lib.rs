@@ -8,7 +8,8 @@
 //! same bits however rows and columns are cut. Threads share rows and columns and never a sum, so results do not depend on
 //! their number.
 //!
-//! **Maps.** [`map`] and [`slope`] apply a function [`Phi`] and its slope, [`softmax`](softmax()) normalizes rows. Each is a
+//! **Maps.** [`map`] and [`slope`] apply a function [`Phi`] and its slope, [`map_affine`] with the scale and the bias of a layer before it,
+//! [`acos_sin`] gives angles of cosines, [`softmax`](softmax()) normalizes rows. Each is a
 //! loop over elements, written once from plain arithmetic and selections ([`lane`]) and compiled for every [`Level`]: portable,
 //! AVX2, AVX-512. An element's bits depend on the level but not on its place, its neighbours or the threads.
 //!

@@ -101,8 +101,8 @@ pub fn slope_at<T: Float>(level: Level, phi: Phi, x: &[T], y: &[T], dx: &[T], to
 
 /// t ← acos c and s ← √(1 − c²) = sin t: the angle of a cosine and its sine, which the kernels of ReLU are made of.
 ///
-/// Rounding takes cosines out of [−1, 1], so a c beyond an end counts as that end; NaN gives NaN. Errors are at most 1.5 ulp of
-/// t and 1.4 ulp of s, near 1 and −1 too, where √(1 − c²) is taken as √((1 − c)(1 + c)).
+/// Rounding takes cosines out of [−1, 1], so a c beyond an end counts as that end; NaN gives NaN. Errors are at most 1.3 ulp of
+/// t and 1.3 ulp of s, near 1 and −1 too, where √(1 − c²) is taken as √((1 − c)(1 + c)).
 ///
 /// ```
 /// let (mut t, mut s) = ([f64::NAN; 3], [f64::NAN; 3]);

@@ -15,19 +15,21 @@ pub trait Gelu: Sized {
     fn mills<A: Arith>(v: Self) -> Self;
 }
 
-/// Φ(−t) in two factors, e^(−t²/2) and one that falls like 1/t (Mills's ratio over √2π), for t ≥ 0 up to `GELU_MAX`.
+/// e^(−t²/2), and w and s of which e^(t²/2)·Φ(−t) is the product (Mills's ratio over √2π, which falls like 1/t), for t ≥ 0 up to
+/// `GELU_MAX`.
 #[inline(always)]
-fn tail<T: Float, A: Arith>(t: T) -> (Scaled<T>, T) {
+fn tail<T: Float, A: Arith>(t: T) -> (Scaled<T>, T, T) {
     // The variable (t − 4)/(t + 4) = 1 − 8w, w = 1/(t + 4), takes a half line to an interval. Small t are sensitive to w, so what
     // its rounding leaves of 1 − w·(t + 4) is put back: in the variable, and as 1 + rest = e^rest.
     let w = T::ONE / (t + T::of(4.0));
     let rest = A::mul_add(-w, t, T::ONE - T::of(4.0) * w);
+    let rest = if t < T::of(4.0) { rest } else { T::ZERO };
     let w8 = T::of(8.0) * w;
     let v = A::mul_add(-w8, rest, (T::ONE - T::CENTRE) - w8);
     // The rounding error of t² is put back, as e^(−t²/2) would magnify it.
     let s = t * t;
     let half = T::of(-0.5);
-    (Scaled::exp::<A>(half * s, A::mul_add(half, A::square_error(t, s), rest)), w * T::mills::<A>(v))
+    (Scaled::exp::<A>(half * s, A::mul_add(half, A::square_error(t, s), rest)), w, T::mills::<A>(v))
 }
 
 /// x·Φ(x): −t·Φ(−t) at −t, and t·Φ(t) = t − t·Φ(−t) at t.
@@ -35,8 +37,11 @@ fn tail<T: Float, A: Arith>(t: T) -> (Scaled<T>, T) {
 pub fn gelu<T: Float, A: Arith>(x: T) -> T {
     let t = x.abs();
     let t = if t > T::GELU_MAX { T::GELU_MAX } else { t };
-    let (e, m) = tail::<T, A>(t);
-    let below = e.times::<A>(-t * m);
+    let (e, w, s) = tail::<T, A>(t);
+    // t·w = 1 − 4w; for large t the difference feels little of what rounding did to w, and for small t it cancels.
+    let four = T::of(4.0);
+    let tw = if t < four { t * w } else { T::ONE - four * w };
+    let below = e.times::<A>(-tw * s);
     if x < T::ZERO { below } else { x + below }
 }
 
@@ -45,8 +50,8 @@ pub fn gelu<T: Float, A: Arith>(x: T) -> T {
 pub fn gelu_slope<T: Float, A: Arith>(x: T) -> T {
     let t = x.abs();
     let t = if t > T::GELU_MAX { T::GELU_MAX } else { t };
-    let (e, m) = tail::<T, A>(t);
-    let below = e.times::<A>(A::mul_add(-t, T::of(0.398_942_280_401_432_7), m));
+    let (e, w, s) = tail::<T, A>(t);
+    let below = e.times::<A>(A::mul_add(-t, T::of(0.398_942_280_401_432_7), w * s));
     if x < T::ZERO { below } else { T::ONE - below }
 }
 

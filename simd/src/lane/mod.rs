@@ -2,7 +2,7 @@
 //!
 //! Nothing here branches on a value, so a loop over one of these functions becomes one over lanes, and every operation is an
 //! IEEE one, so an element has the same bits in a vector, in a tail and alone. The one exception is the sine of a large angle,
-//! which [`trig`](sin) leaves to a scalar function, element by element.
+//! which [`sin`] leaves to a scalar function, element by element.
 //!
 //! Each theme has a trait with what differs between `f32` and `f64`: the coefficients of its polynomials. These are minimax
 //! polynomials for the relative error of the result; where a comment gives an error, it is the largest one that they cause in
