@@ -1,7 +1,10 @@
 //! Every derivative of random whole networks, with and without a loss: `check_grads` by property.
 
 use autodiff::{Differentiable, Phi, Point, Scalar, Shape, Tape, Var, check_grads};
-use nn::{Layer, Loss, Network, Parameterization, dense, erf, exp, relu, residual, residual_with_shortcut, tanh};
+use nn::{
+    Layer, Loss, Network, Parameterization, cos, dense, erf, exp, gelu, relu, residual, residual_with_shortcut, sigmoid, silu, sin,
+    softplus, tanh,
+};
 use proptest::prelude::*;
 
 /// A network, perhaps with a loss on top.
@@ -28,6 +31,12 @@ fn activation() -> impl Strategy<Value = Vec<Layer>> {
         Just(vec![relu()]),
         Just(vec![erf()]),
         Just(vec![tanh()]),
+        Just(vec![sigmoid()]),
+        Just(vec![softplus()]),
+        Just(vec![gelu()]),
+        Just(vec![silu()]),
+        Just(vec![sin()]),
+        Just(vec![cos()]),
         // A bounded exponent: random networks would overflow otherwise.
         Just(vec![tanh(), exp()]),
     ]

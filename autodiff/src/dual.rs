@@ -74,6 +74,17 @@ fn derivative<T: Scalar>(phi: Phi, x: T, y: T) -> T {
         Phi::Erf => T::of(std::f64::consts::FRAC_2_SQRT_PI) * T::phi(Phi::Exp, -(x * x)),
         Phi::Tanh => (T::ONE - y) * (T::ONE + y),
         Phi::Exp => y,
+        Phi::Ln => T::ONE / x,
+        Phi::Sigmoid => y * T::phi(Phi::Sigmoid, -x),
+        Phi::Softplus => T::phi(Phi::Sigmoid, x),
+        Phi::Gelu => {
+            // Φ(x) + x·e^(−x²/2)/√2π.
+            let [half, root, density] = [0.5, std::f64::consts::FRAC_1_SQRT_2, 0.398_942_280_401_432_7].map(T::of);
+            half * (T::ONE + T::phi(Phi::Erf, root * x)) + x * (density * T::phi(Phi::Exp, -(half * x * x)))
+        }
+        Phi::Silu => T::phi(Phi::Sigmoid, x) * (T::ONE + x * T::phi(Phi::Sigmoid, -x)),
+        Phi::Sin => T::phi(Phi::Cos, x),
+        Phi::Cos => -T::phi(Phi::Sin, x),
     }
 }
 

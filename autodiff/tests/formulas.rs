@@ -3,6 +3,7 @@
 //! The laws of derivatives cannot see an error that value and derivative share; these tests can.
 
 use autodiff::{Contribution, Dual, Factors, Flow, Gradient, Leaf, Linear, Mat, PerExample, Phi, Refusal, Scalar, Sink, Tape, Use, Wrt};
+use std::f64::consts::LN_2;
 
 const X: [f64; 6] = [0.3, -0.5, 0.9, 0.2, -1.1, 0.4];
 const Y: [f64; 6] = [-0.7, 0.8, 0.1, 1.3, 0.6, -0.2];
@@ -57,6 +58,9 @@ fn every_function_has_its_value_and_slope_at_known_points() {
     // erf(½) and e from tables (Abramowitz and Stegun 1964, table 7.1), tanh(½) = (e − 1)/(e + 1).
     let e = std::f64::consts::E;
     let erf = 0.520_499_877_813_046_5;
+    // σ(½) = √e/(1 + √e); sin ½ and cos ½ (Abramowitz and Stegun 1964, table 4.6).
+    let s = e.sqrt() / (1.0 + e.sqrt());
+    let (sin, cos) = (0.479_425_538_604_203, 0.877_582_561_890_372_7);
     let known = |phi: Phi| match phi {
         Phi::Relu => [(0.5, 1.0), (0.0, 0.0), (0.0, 0.0)],
         Phi::Erf => {
@@ -68,17 +72,35 @@ fn every_function_has_its_value_and_slope_at_known_points() {
             [(t, 1.0 - t * t), (0.0, 1.0), (-t, 1.0 - t * t)]
         }
         Phi::Exp => [(e.sqrt(), e.sqrt()), (1.0, 1.0), (1.0 / e.sqrt(), 1.0 / e.sqrt())],
+        // At ½, 1 and 2.
+        Phi::Ln => [(-LN_2, 2.0), (0.0, 1.0), (LN_2, 0.5)],
+        Phi::Sigmoid => [(s, s * (1.0 - s)), (0.5, 0.25), (1.0 - s, s * (1.0 - s))],
+        Phi::Softplus => {
+            // ln(1 + eˣ) = x − ln σ(x), and its odd part is x/2.
+            let y = 0.5 - s.ln();
+            [(y, s), (LN_2, 0.5), (y - 0.5, 1.0 - s)]
+        }
+        Phi::Gelu => {
+            // Φ(½) from tables (Abramowitz and Stegun 1964, table 26.1), and the density there.
+            let (normal, density) = (0.691_462_461_274_013_1, 0.352_065_326_764_299_5);
+            let slope = |x: f64, normal: f64| normal + x * density;
+            [(0.5 * normal, slope(0.5, normal)), (0.0, 0.5), (-0.5 * (1.0 - normal), slope(-0.5, 1.0 - normal))]
+        }
+        Phi::Silu => [(0.5 * s, s * (1.5 - 0.5 * s)), (0.0, 0.5), (-0.5 * (1.0 - s), (1.0 - s) * (1.0 - 0.5 * s))],
+        Phi::Sin => [(sin, cos), (0.0, 1.0), (-sin, cos)],
+        Phi::Cos => [(cos, -sin), (1.0, 0.0), (cos, sin)],
     };
     for phi in Phi::ALL {
         let mut tape = Tape::new();
-        let x = tape.input([3], &[0.5, 0.0, -0.5]);
+        let points = if phi == Phi::Ln { [0.5, 1.0, 2.0] } else { [0.5, 0.0, -0.5] };
+        let x = tape.input([3], &points);
         let y = tape.map(phi, x);
         assert_close(tape.value(y), &known(phi).map(|(value, _)| value), phi.name());
         let mut gradient = Gradient::new(Wrt::INPUTS);
         tape.pull_once(y, &[1.0; 3], &mut gradient).unwrap();
         assert_close(gradient.input(0), &known(phi).map(|(_, slope)| slope), phi.name());
         // The kink of relu included: a dual has the slope that the tape has.
-        for (x, (value, slope)) in [0.5, 0.0, -0.5].into_iter().zip(known(phi)) {
+        for (x, (value, slope)) in points.into_iter().zip(known(phi)) {
             let y = <Dual<f64> as Scalar>::phi(phi, Dual { re: x, eps: 1.0 });
             assert_close(&[y.re, y.eps], &[value, slope], phi.name());
         }

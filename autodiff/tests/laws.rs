@@ -66,6 +66,12 @@ impl Differentiable for Program {
                     let y = tape.map(Phi::Tanh, pick(&values, x));
                     tape.map(Phi::Exp, y)
                 }
+                // And the exponential of that keeps the logarithm where it is one.
+                Step::Map(Phi::Ln, x) => {
+                    let y = tape.map(Phi::Tanh, pick(&values, x));
+                    let y = tape.map(Phi::Exp, y);
+                    tape.map(Phi::Ln, y)
+                }
                 Step::Map(phi, x) => tape.map(phi, pick(&values, x)),
                 Step::Compose { x, w, v } => {
                     let u = tape.transpose(weights[w % WEIGHTS]);

@@ -70,6 +70,14 @@ pub enum ModelError {
         /// The shape at the end.
         shape: Vec<usize>,
     },
+    /// A function of the tape that is no activation of a network.
+    #[error("{place}: `{name}` is no activation of a network; put one of nn::ACTIVATIONS there")]
+    NotAnActivation {
+        /// The layer.
+        place: String,
+        /// The function.
+        name: &'static str,
+    },
     /// No layer has parameters.
     #[error("the network has no parameters: add a dense layer")]
     NoParameters,

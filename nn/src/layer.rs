@@ -7,11 +7,16 @@ use autodiff::Phi;
 pub enum Layer {
     /// An affine map of the features; see [`Dense`].
     Dense(Dense),
-    /// An elementwise function `φ`.
+    /// An elementwise function `φ`, one of [`ACTIVATIONS`].
     Activation(Phi),
     /// The sum of two branches; see [`Residual`].
     Residual(Residual),
 }
+
+/// The functions that are activations of a network: those that are finite for every finite preactivation, up to overflow. The
+/// logarithm, which a tape can record, is not among them.
+pub const ACTIVATIONS: [Phi; 10] =
+    [Phi::Relu, Phi::Erf, Phi::Tanh, Phi::Exp, Phi::Sigmoid, Phi::Softplus, Phi::Gelu, Phi::Silu, Phi::Sin, Phi::Cos];
 
 /// `z = m·x W + m_b·β` with `W` of shape `[n_in, out]` (`[out, n_in]` in a file of weights); the multipliers `m`, `m_b` and the initial values come from the
 /// [parameterization](crate::Parameterization).
@@ -66,6 +71,36 @@ pub fn tanh() -> Layer {
 /// The exponential function.
 pub fn exp() -> Layer {
     Layer::Activation(Phi::Exp)
+}
+
+/// The logistic function `σ(x) = 1/(1 + exp(−x))`.
+pub fn sigmoid() -> Layer {
+    Layer::Activation(Phi::Sigmoid)
+}
+
+/// `ln(1 + exp(x))`, a smooth rectifier.
+pub fn softplus() -> Layer {
+    Layer::Activation(Phi::Softplus)
+}
+
+/// `x·Φ(x)` with `Φ(x) = ½ (1 + erf(x/√2))`, the exact one and not its approximation by tanh (Hendrycks and Gimpel 2016).
+pub fn gelu() -> Layer {
+    Layer::Activation(Phi::Gelu)
+}
+
+/// `x·σ(x) = x/(1 + exp(−x))`, also called swish (Elfwing, Uchibe and Doya 2018).
+pub fn silu() -> Layer {
+    Layer::Activation(Phi::Silu)
+}
+
+/// The sine.
+pub fn sin() -> Layer {
+    Layer::Activation(Phi::Sin)
+}
+
+/// The cosine.
+pub fn cos() -> Layer {
+    Layer::Activation(Phi::Cos)
 }
 
 /// `layers(x) + x`.

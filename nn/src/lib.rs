@@ -3,7 +3,8 @@
 //! A [`Network`] is a list of [`Layer`]s with an input shape and a [`Parameterization`]. It is initialized, applied, differentiated,
 //! trained, saved and loaded by readers of that one description, and the crate `ntk` reads it too.
 //!
-//! - builders: [`dense`], [`relu`], [`erf`], [`tanh`], [`exp`], [`residual`];
+//! - builders: [`dense`], [`residual`], and the [`ACTIVATIONS`] [`relu`], [`erf`], [`tanh`], [`exp`], [`sigmoid`], [`softplus`], [`gelu`],
+//!   [`silu`], [`sin`], [`cos`];
 //! - parameterizations: one table by [`Role`], [`scaling`];
 //! - initial values that are addressed by (seed, parameter, index): [`Network::init`];
 //! - [`train`]ing by stochastic gradient descent;
@@ -25,7 +26,10 @@ mod weights;
 pub use autodiff::Phi;
 pub use error::ModelError;
 pub use init::normals;
-pub use layer::{Dense, Layer, Residual, dense, erf, exp, relu, residual, residual_with_shortcut, tanh};
+pub use layer::{
+    ACTIVATIONS, Dense, Layer, Residual, cos, dense, erf, exp, gelu, relu, residual, residual_with_shortcut, sigmoid, silu, sin, softplus,
+    tanh,
+};
 pub use loss::Loss;
 pub use model_file::parse_model;
 pub use network::{Network, Parameter};

@@ -1,7 +1,7 @@
 //! A network: layers with an input, a parameterization, and the parameters that follow from them.
 
 use crate::error::ModelError;
-use crate::layer::{Dense, Layer, Residual};
+use crate::layer::{ACTIVATIONS, Dense, Layer, Residual};
 use crate::parameterization::{Parameterization, Role, Scaling, scaling};
 use autodiff::{Differentiable, Scalar, Shape, Tape, Var};
 use std::fmt;
@@ -60,7 +60,8 @@ impl Network {
     /// A network in the NTK parameterization. `input` is `[features]`.
     ///
     /// # Errors
-    /// If shapes do not fit, naming the layer and both shapes; if a size is 0 or absurd; if a scale is negative or not finite.
+    /// If shapes do not fit, naming the layer and both shapes; if a size is 0 or absurd; if a scale is negative or not finite; if a
+    /// function is not one of the [`ACTIVATIONS`](crate::ACTIVATIONS).
     pub fn new(input: impl Into<Vec<usize>>, layers: impl Into<Vec<Layer>>) -> Result<Self, ModelError> {
         let (input, layers) = (input.into(), layers.into());
         if !matches!(input.len(), 1 | 3) || input.contains(&0) {
@@ -192,7 +193,8 @@ fn walk<'l>(layers: &'l [Layer], place: &str, mut x: Signal, number: &mut usize,
                 x = Signal { shape: vec![dense.out], is_input: false };
                 *number += 1;
             }
-            Layer::Activation(_) => *number += 1,
+            Layer::Activation(phi) if ACTIVATIONS.contains(phi) => *number += 1,
+            Layer::Activation(phi) => return Err(ModelError::NotAnActivation { place: here(), name: phi.name() }),
             Layer::Residual(Residual { layers, shortcut }) => {
                 let branch = walk(layers, &format!("{place}[{i}].layers"), x.clone(), number, found)?;
                 let around = walk(shortcut, &format!("{place}[{i}].shortcut"), x, number, found)?;

@@ -1,6 +1,9 @@
 //! The model file: round trips, defaults, every error, and text from strangers.
 
-use nn::{Dense, Layer, ModelError, Network, Parameterization, Phi, dense, exp, parse_model, relu, residual, residual_with_shortcut, tanh};
+use nn::{
+    ACTIVATIONS, Dense, Layer, ModelError, Network, Parameterization, Phi, dense, exp, parse_model, relu, residual, residual_with_shortcut,
+    tanh,
+};
 use proptest::prelude::*;
 
 /// A model with one list of layers behind `input = [3]`.
@@ -222,21 +225,29 @@ fn what_is_not_here_yet_is_refused_by_name() {
         );
     }
     for planned in
-        ["conv", "flatten", "global_avg_pool", "avg_pool", "sum_pool", "max_pool", "layer_norm", "leaky_relu", "gelu", "rbf", "identity"]
+        ["conv", "flatten", "global_avg_pool", "avg_pool", "sum_pool", "max_pool", "layer_norm", "leaky_relu", "abs", "rbf", "identity"]
     {
         assert_eq!(
             layer_message(&format!("{{type = '{planned}', out = 3, filter = [3, 3]}}")),
             format!(
-                "layers[0]: the layer type \"{planned}\" is not in this version of the library, which has dense, residual, relu, erf, tanh, exp"
+                "layers[0]: the layer type \"{planned}\" is not in this version of the library, which has dense, residual, relu, erf, \
+                 tanh, exp, sigmoid, softplus, gelu, silu, sin, cos"
             )
         );
     }
 }
 
 #[test]
+fn a_function_of_the_tape_that_is_no_activation_is_refused() {
+    let error = Network::new([3], [dense(2), residual([Layer::Activation(Phi::Ln)])]).unwrap_err();
+    assert_eq!(error.to_string(), "layers[1].layers[0] (ln): `ln` is no activation of a network; put one of nn::ACTIVATIONS there");
+    assert!(layer_message("{type = 'ln'}").contains("must be a known layer type"));
+}
+
+#[test]
 fn unknown_types_name_the_nearest_known_one() {
     for (given, nearest) in
-        [("denze", "dense"), ("ReLU", "relu"), ("resdual", "residual"), ("tahn", "tanh"), ("convv", "conv"), ("", "erf")]
+        [("denze", "dense"), ("ReLU", "relu"), ("resdual", "residual"), ("tahn", "tanh"), ("convv", "conv"), ("gelo", "gelu"), ("", "erf")]
     {
         assert_eq!(
             layer_message(&format!("{{type = '{given}'}}")),
@@ -319,7 +330,7 @@ fn keeping(n: usize) -> impl Strategy<Value = Layer> {
         let layer = dense(n).std(w, b);
         if bias { layer } else { layer.without_bias() }
     });
-    let leaf = prop_oneof![prop::sample::select(Phi::ALL.to_vec()).prop_map(Layer::Activation), dense];
+    let leaf = prop_oneof![prop::sample::select(ACTIVATIONS.to_vec()).prop_map(Layer::Activation), dense];
     leaf.prop_recursive(4, 20, 4, |inner| {
         let list = || prop::collection::vec(inner.clone(), 0..4);
         (list(), list()).prop_map(|(layers, shortcut)| residual_with_shortcut(layers, shortcut))

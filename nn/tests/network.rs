@@ -1,7 +1,8 @@
 //! The forward pass against loops written out, shapes, names and messages.
 
 use nn::{
-    Layer, ModelError, Network, Parameterization, Phi, Residual, Role, dense, erf, exp, relu, residual, residual_with_shortcut, tanh,
+    ACTIVATIONS, Layer, ModelError, Network, Parameterization, Phi, Residual, Role, cos, dense, erf, gelu, relu, residual,
+    residual_with_shortcut, sigmoid, silu, sin, softplus, tanh,
 };
 use proptest::prelude::*;
 use std::f64::consts::PI;
@@ -25,6 +26,13 @@ fn phi(phi: Phi, x: f64) -> f64 {
         Phi::Erf => erf_series(x),
         Phi::Tanh => x.tanh(),
         Phi::Exp => x.exp(),
+        Phi::Ln => x.ln(),
+        Phi::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+        Phi::Softplus => x.exp().ln_1p(),
+        Phi::Gelu => 0.5 * x * (1.0 + erf_series(x / 2.0_f64.sqrt())),
+        Phi::Silu => x / (1.0 + (-x).exp()),
+        Phi::Sin => x.sin(),
+        Phi::Cos => x.cos(),
     }
 }
 
@@ -93,7 +101,7 @@ fn every_layer_is_its_formula() {
     assert_forward(&Network::new([3], [dense(4).std(1.5, 0.2)]).unwrap(), 1);
     assert_forward(&Network::new([3], [dense(4).without_bias()]).unwrap(), 2);
     assert_forward(&Network::new([1], [dense(1)]).unwrap(), 3);
-    for activation in [relu(), erf(), tanh(), exp()] {
+    for activation in ACTIVATIONS.map(Layer::Activation) {
         let network = Network::new([4], [activation.clone(), dense(5).std(0.7, 0.3), activation, dense(2).without_bias()]);
         assert_forward(&network.unwrap(), 4);
     }
@@ -111,10 +119,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn random_networks_are_their_formulas(
-        widths in prop::collection::vec((1_usize..9, 0.1..2.0_f64, 0.0..1.0_f64, any::<bool>(), 0_usize..4, any::<bool>()), 1..4),
+        widths in prop::collection::vec((1_usize..9, 0.1..2.0_f64, 0.0..1.0_f64, any::<bool>(), 0_usize..10, any::<bool>()), 1..4),
         n_in in 1_usize..9, seed in any::<u64>(),
     ) {
-        let activation = [relu(), erf(), tanh(), relu()];
+        let activation = [relu(), erf(), tanh(), relu(), sigmoid(), softplus(), gelu(), silu(), sin(), cos()];
         let mut layers = Vec::new();
         for (out, w_std, b_std, bias, i, skip) in widths {
             let layer = dense(out).std(w_std, b_std);

@@ -155,7 +155,7 @@ fn slow(layers: &[Layer], parameterization: Parameterization, n_in: &mut usize, 
                 let kappa = |a: f64, c: f64, b: f64| (0.5 * (a + b) + c).exp();
                 [kappa(k11, k11, k11), kappa(k11, k12, k22), kappa(k22, k22, k22), theta * kappa(k11, k12, k22)]
             }
-            Layer::Activation(nn::Phi::Tanh) => panic!("tanh has no closed form"),
+            Layer::Activation(phi) => panic!("{} has no closed form", phi.name()),
             Layer::Residual(l) => {
                 let mut around_in = *n_in;
                 let a = slow(&l.layers, parameterization, n_in, s);

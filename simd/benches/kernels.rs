@@ -2,8 +2,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use simd::{
-    Accumulate, Factors, Float, Level, Mat, MatMut, Phi, Term, gram, gram_hadamard, gram_hadamard_symmetric, map_at, product, slope_at,
-    softmax_at,
+    Accumulate, Factors, Float, Level, Mat, MatMut, Phi, Term, acos_sin_at, gram, gram_hadamard, gram_hadamard_symmetric, map_affine_at,
+    map_at, product, slope_at, softmax_at,
 };
 
 fn numbers<T: Float>(n: usize) -> Vec<T> {
@@ -54,6 +54,7 @@ fn maps<T: Float>(c: &mut Criterion) {
     group.throughput(Throughput::Elements(n as u64));
     for level in Level::available() {
         for phi in Phi::ALL {
+            // The logarithm of a negative number takes no less work.
             group.bench_function(BenchmarkId::new(phi.name(), level), |bench| {
                 bench.iter(|| map_at(level, phi, &x, &mut y));
             });
@@ -61,6 +62,13 @@ fn maps<T: Float>(c: &mut Criterion) {
                 bench.iter(|| slope_at(level, phi, &x, &y, &dx, Accumulate::Set, &mut dy));
             });
         }
+        let (mut z, mut s) = (x.clone(), vec![T::ZERO; n]);
+        group.bench_function(BenchmarkId::new("relu of scale and bias", level), |bench| {
+            bench.iter(|| map_affine_at(level, Phi::Relu, T::ONE, &mut z, Some((&dx[..64], T::ONE)), &mut y));
+        });
+        group.bench_function(BenchmarkId::new("acos with its sine", level), |bench| {
+            bench.iter(|| acos_sin_at(level, &x, &mut y, &mut s));
+        });
         for cols in [16, 256] {
             let mut lse = vec![T::ZERO; n / cols];
             group.bench_function(BenchmarkId::new(format!("softmax of {cols}"), level), |bench| {

@@ -9,7 +9,8 @@
 //! columns are cut, and threads, which share rows and columns and never a sum, do not show. A warm call allocates nothing:
 //! small factors are read where they lie, and others are packed into memory that the thread keeps.
 //!
-//! **Maps.** [`map`] and [`slope`] apply a function [`Phi`] and its slope, [`softmax`](softmax()) normalizes rows. Each is a
+//! **Maps.** [`map`] and [`slope`] apply a function [`Phi`] and its slope, [`map_affine`] with the scale and the bias of a layer before it,
+//! [`acos_sin`] gives angles of cosines, [`softmax`](softmax()) normalizes rows. Each is a
 //! loop over elements, written once from plain arithmetic and selections ([`lane`]) and compiled for every [`Level`]: portable,
 //! AVX2, AVX-512. An element's bits depend on the level but not on its place, its neighbours or the threads.
 //!
@@ -37,6 +38,7 @@ mod float;
 mod gram;
 pub mod lane;
 mod level;
+mod map;
 mod mat;
 mod pack;
 mod phi;
@@ -50,7 +52,8 @@ mod vector;
 pub use float::Float;
 pub use gram::{Factors, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric, gram_hadamard_symmetric_at};
 pub use level::{Avx2, Avx512, Kernel, Level, NoSuchLevel};
+pub use map::{acos_sin, acos_sin_at, map, map_affine, map_affine_at, map_at, slope, slope_at};
 pub use mat::{Mat, MatMut};
-pub use phi::{Phi, map, map_at, slope, slope_at};
+pub use phi::{Bound, Phi};
 pub use product::{Accumulate, product, product_at};
 pub use softmax::{softmax, softmax_at};

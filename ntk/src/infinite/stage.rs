@@ -131,7 +131,7 @@ pub(super) fn closed(phi: Phi) -> Option<Closed> {
         Phi::Relu => Some(Closed::Relu),
         Phi::Erf => Some(Closed::Erf),
         Phi::Exp => Some(Closed::Exp),
-        Phi::Tanh => None,
+        Phi::Tanh | Phi::Ln | Phi::Sigmoid | Phi::Softplus | Phi::Gelu | Phi::Silu | Phi::Sin | Phi::Cos => None,
     }
 }
 
