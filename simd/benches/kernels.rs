@@ -54,7 +54,6 @@ fn maps<T: Float>(c: &mut Criterion) {
     group.throughput(Throughput::Elements(n as u64));
     for level in Level::available() {
         for phi in Phi::ALL {
-            // The logarithm of a negative number takes no less work.
             group.bench_function(BenchmarkId::new(phi.name(), level), |bench| {
                 bench.iter(|| map_at(level, phi, &x, &mut y));
             });

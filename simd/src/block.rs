@@ -46,7 +46,7 @@ enum Wide<'a, T> {
 }
 
 /// c ← a·b or c ← c + a·b for the rows `i` of `a` and the columns `j` of `b`.
-pub(crate) struct Block<'a, T> {
+pub struct Block<'a, T> {
     pub(crate) a: Left<'a, T>,
     pub(crate) b: Right<'a, T>,
     pub(crate) i: Range<usize>,

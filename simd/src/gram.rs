@@ -216,15 +216,15 @@ fn pack_all<T: Float>(level: Level, alone: bool, x: Mat<T>, width: usize, panels
         return;
     }
     if alone {
-        return level.run(Pack { x, width, panels });
+        return T::run_pack(level, Pack { x, width, panels });
     }
     panels.par_chunks_mut(some * x.cols()).enumerate().for_each(|(p, panels)| {
         let x = x.row_range(p * some..x.rows().min((p + 1) * some));
-        level.run(Pack { x, width, panels });
+        T::run_pack(level, Pack { x, width, panels });
     });
 }
 
-struct Pack<'a, T> {
+pub struct Pack<'a, T> {
     x: Mat<'a, T>,
     width: usize,
     panels: &'a mut [T],
@@ -311,7 +311,7 @@ impl<T: Float> Task<'_, T> {
     fn block(&self, i: Range<usize>, j: Range<usize>, mut c: MatMut<T>, mirror: Option<MatMut<T>>) {
         self.compute(&i, &j, false, c.reborrow());
         if let Some(mirror) = mirror {
-            self.level.run(Turn { c: c.as_mat(), mirror, outputs: self.outputs() });
+            T::run_turn(self.level, Turn { c: c.as_mat(), mirror, outputs: self.outputs() });
         }
     }
 
@@ -321,7 +321,7 @@ impl<T: Float> Task<'_, T> {
             let rows = first..i.end.min(first + self.block.0);
             self.compute(&rows, &i, true, c.reborrow().row_range(rows.start - i.start..rows.end - i.start));
         }
-        self.level.run(Mirror { c, outputs: self.outputs() });
+        T::run_mirror(self.level, Mirror { c, outputs: self.outputs() });
     }
 
     fn outputs(&self) -> usize {
@@ -353,7 +353,7 @@ impl<T: Float> Task<'_, T> {
                     let upper = upper && o == 1;
                     self.product(left(one.g), right, ia, jb, l, Accumulate::Set, upper, MatMut::new(gg, m * o, n * o));
                     let (xx, gg) = (Mat::new(xx, m, n), Mat::new(gg, m * o, n * o));
-                    self.level.run(Multiply { xx, gg, scale, shift, outputs: o, theta: c.reborrow() });
+                    T::run_multiply(self.level, Multiply { xx, gg, scale, shift, outputs: o, theta: c.reborrow() });
                 }
             }
         }
@@ -362,12 +362,12 @@ impl<T: Float> Task<'_, T> {
     fn product(&self, a: Left<T>, b: Panels<T>, i: Range<usize>, j: Range<usize>, depth: usize, to: Accumulate, upper: bool, c: MatMut<T>) {
         let len = if matches!(a, Left::Packed(_)) { scratch_len::<T>(i.len()) } else { 0 };
         let mut scratch = Scratch::take(len);
-        self.level.run(Block { a, b: Right::Panels(b), i, j, depth, to, c, upper, scratch: &mut scratch });
+        T::run_block(self.level, Block { a, b: Right::Panels(b), i, j, depth, to, c, upper, scratch: &mut scratch });
     }
 }
 
 /// θ ← θ + (scale · xx + shift) ∘ gg, with the outputs of an example side by side.
-struct Multiply<'a, T> {
+pub struct Multiply<'a, T> {
     xx: Mat<'a, T>,
     gg: Mat<'a, T>,
     scale: T,
@@ -413,7 +413,7 @@ impl<T: Float> Kernel for Multiply<'_, T> {
 }
 
 /// c[j, i, b, a] ← c[i, j, a, b] for i < j, and for i = j with a < b.
-struct Mirror<'a, T> {
+pub struct Mirror<'a, T> {
     c: MatMut<'a, T>,
     outputs: usize,
 }
@@ -454,7 +454,7 @@ impl<T: Float> Kernel for Mirror<'_, T> {
 }
 
 /// mirror[j, i, b, a] ← c[i, j, a, b].
-struct Turn<'a, T> {
+pub struct Turn<'a, T> {
     c: Mat<'a, T>,
     mirror: MatMut<'a, T>,
     outputs: usize,

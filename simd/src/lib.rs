@@ -34,6 +34,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod block;
+mod entry;
 mod float;
 mod gram;
 pub mod lane;

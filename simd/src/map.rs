@@ -30,9 +30,9 @@ pub fn map<T: Float>(phi: Phi, x: &[T], y: &mut [T]) {
 pub fn map_at<T: Float>(level: Level, phi: Phi, x: &[T], y: &mut [T]) {
     assert!(x.len() == y.len(), "a map of {} elements into {}", x.len(), y.len());
     if x.len() <= PIECE {
-        return level.run(Map { phi, x, y });
+        return T::run_map(level, Map { phi, x, y });
     }
-    x.par_chunks(PIECE).zip(y.par_chunks_mut(PIECE)).for_each(|(x, y)| level.run(Map { phi, x, y }));
+    x.par_chunks(PIECE).zip(y.par_chunks_mut(PIECE)).for_each(|(x, y)| T::run_map(level, Map { phi, x, y }));
 }
 
 /// z ← a·z + b·β and y ← φ(z) in one pass: what follows the product of a layer, with both arrays that its derivative needs.
@@ -67,10 +67,10 @@ pub fn map_affine_at<T: Float>(level: Level, phi: Phi, a: T, z: &mut [T], bias: 
         assert!(z.len().is_multiple_of(beta.len()), "rows as long as a bias of {} in {} elements", beta.len(), z.len());
     }
     if z.len() <= PIECE {
-        return level.run(MapAffine { phi, a, z, start: 0, bias, y });
+        return T::run_map_affine(level, MapAffine { phi, a, z, start: 0, bias, y });
     }
     let pieces = z.par_chunks_mut(PIECE).zip(y.par_chunks_mut(PIECE)).enumerate();
-    pieces.for_each(|(i, (z, y))| level.run(MapAffine { phi, a, z, start: i * PIECE, bias, y }));
+    pieces.for_each(|(i, (z, y))| T::run_map_affine(level, MapAffine { phi, a, z, start: i * PIECE, bias, y }));
 }
 
 /// dy ← φ'(x)·dx, or dy ← dy + φ'(x)·dx, given y = φ(x).
@@ -93,10 +93,10 @@ pub fn slope_at<T: Float>(level: Level, phi: Phi, x: &[T], y: &[T], dx: &[T], to
     let n = dy.len();
     assert!(x.len() == n && y.len() == n && dx.len() == n, "a slope of {} x, {} y and {} dx into {n} dy", x.len(), y.len(), dx.len());
     if n <= PIECE {
-        return level.run(Slope { phi, x, y, dx, to, dy });
+        return T::run_slope(level, Slope { phi, x, y, dx, to, dy });
     }
     let x = x.par_chunks(PIECE).zip(y.par_chunks(PIECE)).zip(dx.par_chunks(PIECE));
-    x.zip(dy.par_chunks_mut(PIECE)).for_each(|(((x, y), dx), dy)| level.run(Slope { phi, x, y, dx, to, dy }));
+    x.zip(dy.par_chunks_mut(PIECE)).for_each(|(((x, y), dx), dy)| T::run_slope(level, Slope { phi, x, y, dx, to, dy }));
 }
 
 /// t ← acos c and s ← √(1 − c²) = sin t: the angle of a cosine and its sine, which the kernels of ReLU are made of.
@@ -127,10 +127,10 @@ pub fn acos_sin<T: Float>(c: &[T], t: &mut [T], s: &mut [T]) {
 pub fn acos_sin_at<T: Float>(level: Level, c: &[T], t: &mut [T], s: &mut [T]) {
     assert!(c.len() == t.len() && c.len() == s.len(), "acos of {} elements into {} angles and {} sines", c.len(), t.len(), s.len());
     if c.len() <= PIECE {
-        return level.run(AcosSin { c, t, s });
+        return T::run_acos_sin(level, AcosSin { c, t, s });
     }
     let pieces = c.par_chunks(PIECE).zip(t.par_chunks_mut(PIECE)).zip(s.par_chunks_mut(PIECE));
-    pieces.for_each(|((c, t), s)| level.run(AcosSin { c, t, s }));
+    pieces.for_each(|((c, t), s)| T::run_acos_sin(level, AcosSin { c, t, s }));
 }
 
 // The loops are macros and not functions of a function, since only a call of an `#[inline(always)]` function by its name is sure to
@@ -154,7 +154,7 @@ macro_rules! blocks {
     };
 }
 
-struct Map<'a, T> {
+pub struct Map<'a, T> {
     phi: Phi,
     x: &'a [T],
     y: &'a mut [T],
@@ -183,7 +183,7 @@ impl<T: Float> Kernel for Map<'_, T> {
     }
 }
 
-struct MapAffine<'a, T> {
+pub struct MapAffine<'a, T> {
     phi: Phi,
     a: T,
     z: &'a mut [T],
@@ -281,7 +281,7 @@ macro_rules! block_slopes {
     }};
 }
 
-struct Slope<'a, T> {
+pub struct Slope<'a, T> {
     phi: Phi,
     x: &'a [T],
     y: &'a [T],
@@ -311,7 +311,7 @@ impl<T: Float> Kernel for Slope<'_, T> {
     }
 }
 
-struct AcosSin<'a, T> {
+pub struct AcosSin<'a, T> {
     c: &'a [T],
     t: &'a mut [T],
     s: &'a mut [T],

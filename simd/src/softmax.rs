@@ -54,17 +54,17 @@ pub fn softmax_at<T: Float>(level: Level, x: Mat<T>, log_sum_exp: &mut [T], soft
     }
     let some = (PIECE / cols).max(1);
     if rows <= some {
-        return level.run(Rows { x, log_sum_exp, p: softmax });
+        return T::run_rows(level, Rows { x, log_sum_exp, p: softmax });
     }
     let pieces = log_sum_exp.par_chunks_mut(some).zip(softmax.par_chunks_mut(some * cols)).enumerate();
     pieces.for_each(|(c, (log_sum_exp, p))| {
         let x = x.row_range(c * some..c * some + log_sum_exp.len());
-        level.run(Rows { x, log_sum_exp, p });
+        T::run_rows(level, Rows { x, log_sum_exp, p });
     });
 }
 
 /// Some rows.
-struct Rows<'a, T> {
+pub struct Rows<'a, T> {
     x: Mat<'a, T>,
     log_sum_exp: &'a mut [T],
     p: &'a mut [T],

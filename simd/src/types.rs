@@ -1,5 +1,6 @@
 //! What differs between `f32` and `f64`: bits, vectors, and the buffers of a thread.
 
+use crate::entry::Entries;
 use crate::lane::{Acos, Erf, Exp, Gelu, Ln, Plain, Tanh, Trig};
 use crate::level::{Avx2, Avx512};
 use crate::scratch::Pool;
@@ -8,7 +9,7 @@ use crate::vector::{Array, Vector};
 use crate::vector::{F32x8, F32x16, F64x4, F64x8};
 
 /// What the texts of [`lane`](crate::lane) need to know of a type: its bits, and with each theme its coefficients.
-pub trait Lane: Copy + Exp + Ln + Tanh + Erf + Gelu + Trig + Acos {
+pub trait Lane: Copy + Entries + Exp + Ln + Tanh + Erf + Gelu + Trig + Acos {
     /// The vector of the portable level.
     type Portable: Vector<Element = Self, Cpu = Plain>;
     /// The vector of AVX2.
