@@ -8,6 +8,10 @@
 //! same bits however rows and columns are cut. Threads share rows and columns and never a sum, so results do not depend on
 //! their number.
 //!
+//! **Convolutions.** [`conv`], its gradients by input and weights, and [`patches`], for images with their channels side by side.
+//! They are sums of products of overlapping views of a bordered image, so patches need not be written out. An image's result
+//! depends neither on the images beside it nor on the threads.
+//!
 //! **Maps.** [`map`] and [`slope`] apply a function [`Phi`] and its slope, [`softmax`](softmax()) normalizes rows. Each is a
 //! loop over elements, written once from plain arithmetic and selections ([`lane`]) and compiled for every [`Level`]: portable,
 //! AVX2, AVX-512. An element's bits depend on the level but not on its place, its neighbours or the threads.
@@ -29,6 +33,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod block;
+mod conv;
 mod float;
 mod gram;
 pub mod lane;
@@ -43,6 +48,10 @@ mod tile;
 mod types;
 mod vector;
 
+pub use conv::{
+    Border, Convolution, Padding, conv, conv_at, conv_example_gradients, conv_example_gradients_at, conv_input_gradient,
+    conv_input_gradient_at, conv_weight_gradient, conv_weight_gradient_at, patches,
+};
 pub use float::Float;
 pub use gram::{Factors, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric, gram_hadamard_symmetric_at};
 pub use level::{Avx2, Avx512, Kernel, Level, NoSuchLevel};
