@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::lane::Arith;
 use crate::level::Kernel;
 use crate::pack::pack;
-use crate::tile::{M, MOST_LANES, N, tile_of_sum, width};
+use crate::tile::{M, MOST_LANES, N, Sum, tile_of_sum, width};
 use crate::{Accumulate, Float, Level, Mat, MatMut};
 
 /// Filters whose columns are in panels of a tile's width, and what lies between them in a bordered image.
@@ -73,16 +73,13 @@ impl<T: Float> Kernel for Correlate<'_, T> {
         let panel = filter.rows * depth * width;
         for j in (0..channels).step_by(width) {
             let cols = j..channels.min(j + width);
-            let panel = &filter.panels[j / width * panel..][..panel];
+            let panel = Mat::new(&filter.panels[j / width * panel..][..panel], filter.rows * depth, width);
             for p in 0..down {
                 let mut row = MatMut::strided(&mut c[p * c_step[0]..], across, channels, c_step[1], 1);
                 for block in blocks(across) {
                     let first = p * step[0] + block.start * step[1];
-                    let terms = (0..filter.rows).map(|t| {
-                        let a = Mat::strided(&image[first + t * image_row..], block.len(), depth, step[1], 1);
-                        (a, Mat::new(&panel[t * depth * width..(t + 1) * depth * width], depth, width))
-                    });
-                    tile_of_sum(cpu, terms, to, row.reborrow().block(block.clone(), cols.clone()));
+                    let sum = Sum::new(&image[first..], image_row, block.len(), depth, (step[1], 1), filter.rows, panel);
+                    tile_of_sum(cpu, sum, to, row.reborrow().block(block.clone(), cols.clone()));
                 }
             }
         }

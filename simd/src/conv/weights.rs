@@ -11,7 +11,7 @@ use crate::lane::Arith;
 use crate::level::Kernel;
 use crate::product::{ALONE, join};
 use crate::scratch::Scratch;
-use crate::tile::{M, tile_of_sum, width};
+use crate::tile::{M, Sum, tile_of_sum, width};
 use crate::{Accumulate, Float, Level, Mat, MatMut};
 
 /// Images whose gradients are summed before sums are added to each other hold about this many sites, and are at most [`IMAGES`].
@@ -254,20 +254,18 @@ impl<T: Float> Kernel for Weights<'_, T> {
             let cols = j..channels.min(j + width);
             let panel = &panels[j * sites..][..sites * width];
             for p in (0..height.max(1)).step_by(some) {
-                let to = if p == 0 { to } else { Accumulate::Add };
+                let (p, to) = (p..height.min(p + some), if p == 0 { to } else { Accumulate::Add });
+                let g = Mat::new(&panel[p.start * across * width..p.end * across * width], p.len() * across, width);
                 let mut start = 0;
                 while start < rows {
                     // Rows of one filter row lie side by side in the image, and those of the next somewhere else.
                     let (dy, r) = ((first + start) / taps, (first + start) % taps);
                     let end = rows.min(start + taps - r);
                     for block in blocks(end - start) {
-                        let at = dy * x_row + r + block.start;
-                        let terms = (p..height.min(p + some)).map(|p| {
-                            let a = Mat::strided(&x[at + p * step[0]..], block.len(), across, 1, step[1]);
-                            (a, Mat::new(&panel[p * across * width..(p + 1) * across * width], across, width))
-                        });
+                        let x = &x[dy * x_row + p.start * step[0] + r + block.start..];
+                        let sum = Sum::new(x, step[0], block.len(), across, (1, step[1]), p.len(), g);
                         let c = start + block.start..start + block.end;
-                        tile_of_sum(cpu, terms, to, dw.reborrow().block(c, cols.clone()));
+                        tile_of_sum(cpu, sum, to, dw.reborrow().block(c, cols.clone()));
                     }
                     start = end;
                 }
