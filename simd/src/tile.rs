@@ -69,12 +69,13 @@ impl<'m, T> Sum<'m, T> {
     /// The left factor of term t is `rows` × `depth` with these strides in the numbers of `a` from t·`step` on.
     #[inline(always)]
     pub(crate) fn new(a: &'m [T], step: usize, rows: usize, depth: usize, strides: (usize, usize), terms: usize, b: Mat<'m, T>) -> Self {
-        assert!(b.rows() == terms * depth);
-        if terms == 0 {
+        assert!(terms.checked_mul(depth) == Some(b.rows()));
+        let Some(before) = terms.checked_sub(1) else {
             return Sum { a: Mat::strided(&[], rows, 0, 1, 1), step: 0, b };
-        }
+        };
         // The last term lies furthest behind, so where it has its elements the others have theirs.
-        Mat::strided(&a[(terms - 1) * step..], rows, depth, strides.0, strides.1);
+        let last = before.checked_mul(step).expect("a place in the data");
+        Mat::strided(&a[last..], rows, depth, strides.0, strides.1);
         Sum { a: Mat::strided(a, rows, depth, strides.0, strides.1), step, b }
     }
 

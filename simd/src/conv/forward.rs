@@ -9,10 +9,15 @@ use crate::product::ALONE;
 use crate::scratch::Scratch;
 use crate::{Accumulate, Float, Level, Mat};
 
-/// The outputs of `images` images: y ← x ∗ w, or y ← y + x ∗ w (the formula is in [`Convolution`]'s module and in the example).
+/// A convolution of `images` images (the correlation that networks call so): y ← Σ, or y ← y + Σ,
 ///
-/// `x` is [images, height, width, channels_in], `w` [filter height, filter width, channels_in, channels_out], `y` [images,
-/// height_out, width_out, channels_out]: y[p, q, o] = Σ x[s₀·p + dy − lo₀, s₁·q + dx − lo₁, c] · w[dy, dx, c, o].
+/// ```text
+/// y[image, p, q, o] = Σ_dy Σ_dx Σ_c  x[image, s₀·p + dy − lo₀, s₁·q + dx − lo₁, c] · w[dy, dx, c, o]
+/// ```
+///
+/// with the strides s, the cells lo before an image, and x continued as [`Border`](crate::Border) says. `x` is [images, height,
+/// width, channels_in], `w` [filter height, filter width, channels_in, channels_out], `y` [images, height_out, width_out,
+/// channels_out]. An image's output has the same bits at any number of threads, and whatever images are beside it.
 ///
 /// ```
 /// use simd::{Accumulate, Convolution, conv};

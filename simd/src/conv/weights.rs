@@ -66,11 +66,11 @@ pub fn conv_weight_gradient_at<T: Float>(
     dw: &mut [T],
 ) {
     let task = Task::new(level, conv, images, lanes, x, g, dw, Some(lanes));
-    if dw.is_empty() {
-        return;
-    }
     if to == Accumulate::Set {
         dw.fill(T::ZERO);
+    }
+    if dw.is_empty() || g.is_empty() {
+        return;
     }
     let (threads, len) = (task.threads(), dw.len());
     let some = SITES.div_ceil(task.sites().max(1)).min(IMAGES);
@@ -125,7 +125,10 @@ pub fn conv_example_gradients_at<T: Float>(
     dw: &mut [T],
 ) {
     let task = Task::new(level, conv, images, lanes, x, g, dw, lanes.checked_mul(images));
-    if dw.is_empty() {
+    if dw.is_empty() || g.is_empty() {
+        if to == Accumulate::Set {
+            dw.fill(T::ZERO);
+        }
         return;
     }
     let threads = task.threads();
@@ -220,7 +223,7 @@ impl<'a, T: Float> Task<'a, T> {
     }
 }
 
-/// Some rows of the gradient of one image, from a bordered image and panels of `g`. A row belongs to a tap and a channel in.
+/// Some rows of the gradient of one image with sites, from a bordered image and panels of `g`. A row belongs to a tap and a channel in.
 struct Weights<'a, T> {
     conv: &'a Convolution,
     x: &'a [T],
@@ -245,15 +248,15 @@ impl<T: Float> Kernel for Weights<'_, T> {
             // A column of sites is a row of them as well, and a longer one.
             (out, step) = ([1, out[0]], [step[1], step[0]]);
         }
-        let [height, across] = if sites == 0 { [0, 0] } else { out };
-        let some = (DEPTH / across.max(1)).max(1);
+        let [height, across] = out;
+        let some = (DEPTH / across).max(1);
         let width = width::<T, A>();
         let rows = dw.len() / channels;
         let mut dw = MatMut::new(dw, rows, channels);
         for j in (0..channels).step_by(width) {
             let cols = j..channels.min(j + width);
             let panel = &panels[j * sites..][..sites * width];
-            for p in (0..height.max(1)).step_by(some) {
+            for p in (0..height).step_by(some) {
                 let (p, to) = (p..height.min(p + some), if p == 0 { to } else { Accumulate::Add });
                 let g = Mat::new(&panel[p.start * across * width..p.end * across * width], p.len() * across, width);
                 let mut start = 0;
