@@ -61,7 +61,7 @@ pub struct Block<'a, T> {
 }
 
 /// The scratch that a block of some rows needs to pack either factor.
-pub(crate) fn scratch_len<T: Float>(rows: usize) -> usize {
+pub(crate) fn scratch_len(rows: usize) -> usize {
     (rows + GROUP * N * MOST_LANES) * DEPTH
 }
 

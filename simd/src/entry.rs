@@ -4,6 +4,7 @@
 //! entries are functions of `f32` and `f64`, so that no user compiles them again.
 
 use crate::block::Block;
+use crate::conv::{Correlate, Weights};
 use crate::gram::{Mirror, Multiply, Pack, Turn};
 use crate::level::Level;
 use crate::map::{AcosSin, Map, MapAffine, Slope};
@@ -50,4 +51,6 @@ entries! {
     run_slope: Slope,
     run_acos_sin: AcosSin,
     run_rows: Rows,
+    run_correlate: Correlate,
+    run_weights: Weights,
 }

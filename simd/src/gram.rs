@@ -360,7 +360,7 @@ impl<T: Float> Task<'_, T> {
     }
 
     fn product(&self, a: Left<T>, b: Panels<T>, i: Range<usize>, j: Range<usize>, depth: usize, to: Accumulate, upper: bool, c: MatMut<T>) {
-        let len = if matches!(a, Left::Packed(_)) { scratch_len::<T>(i.len()) } else { 0 };
+        let len = if matches!(a, Left::Packed(_)) { scratch_len(i.len()) } else { 0 };
         let mut scratch = Scratch::take(len);
         T::run_block(self.level, Block { a, b: Right::Panels(b), i, j, depth, to, c, upper, scratch: &mut scratch });
     }

@@ -9,6 +9,10 @@
 //! columns are cut, and threads, which share rows and columns and never a sum, do not show. A warm call allocates nothing:
 //! small factors are read where they lie, and others are packed into memory that the thread keeps.
 //!
+//! **Convolutions.** [`conv`], its gradients by input and weights, and [`patches`], for images with their channels side by side.
+//! They are sums of products of overlapping views of a bordered image, so patches need not be written out. An image's result
+//! depends neither on the images beside it nor on the threads.
+//!
 //! **Maps.** [`map`] and [`slope`] apply a function [`Phi`] and its slope, [`map_affine`] with the scale and the bias of a layer before it,
 //! [`acos_sin`] gives angles of cosines, [`softmax`](softmax()) normalizes rows. Each is a
 //! loop over elements, written once from plain arithmetic and selections ([`lane`]) and compiled for every [`Level`]: portable,
@@ -34,6 +38,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod block;
+mod conv;
 mod entry;
 mod float;
 mod gram;
@@ -50,6 +55,10 @@ mod tile;
 mod types;
 mod vector;
 
+pub use conv::{
+    Border, Convolution, Padding, conv, conv_at, conv_example_gradients, conv_example_gradients_at, conv_input_gradient,
+    conv_input_gradient_at, conv_weight_gradient, conv_weight_gradient_at, patches,
+};
 pub use float::Float;
 pub use gram::{Factors, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric, gram_hadamard_symmetric_at};
 pub use level::{Avx2, Avx512, Kernel, Level, NoSuchLevel};

@@ -74,6 +74,7 @@ impl<'a, T> Mat<'a, T> {
     /// # Panics
     /// Unless the last element lies inside `data` (an empty matrix always does).
     #[track_caller]
+    #[inline(always)]
     pub fn strided(data: &'a [T], rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> Self {
         check_inside(data.len(), rows, cols, row_stride, col_stride);
         // `check_inside` is the invariant: offsets grow with i and j, so the last element bounds them all.
@@ -432,15 +433,22 @@ fn check_whole(len: usize, rows: usize, cols: usize) {
 }
 
 #[track_caller]
+#[inline(always)]
 fn check_inside(len: usize, rows: usize, cols: usize, row_stride: usize, col_stride: usize) {
     if rows == 0 || cols == 0 {
         return;
     }
-    let last = (|| (rows - 1).checked_mul(row_stride)?.checked_add((cols - 1).checked_mul(col_stride)?))();
-    assert!(
-        last.is_some_and(|last| last < len),
-        "a matrix of {rows} × {cols} with strides {row_stride}, {col_stride} leaves its {len} elements"
-    );
+    let down = (rows - 1).checked_mul(row_stride);
+    let last = down.and_then(|down| (cols - 1).checked_mul(col_stride).and_then(|across| down.checked_add(across)));
+    if last.is_none_or(|last| last >= len) {
+        no_inside(len, rows, cols, row_stride, col_stride);
+    }
+}
+
+#[track_caller]
+#[cold]
+fn no_inside(len: usize, rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> ! {
+    panic!("a matrix of {rows} × {cols} with strides {row_stride}, {col_stride} leaves its {len} elements");
 }
 
 #[track_caller]

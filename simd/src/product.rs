@@ -114,7 +114,7 @@ fn split<T: Float>(
         );
     }
     let none = matches!((&a, &b), (Left::View(_), Right::View(_)));
-    let mut scratch = (!none).then(|| Scratch::take(scratch_len::<T>(m)));
+    let mut scratch = (!none).then(|| Scratch::take(scratch_len(m)));
     let scratch = scratch.as_deref_mut().unwrap_or_default();
     T::run_block(level, Block { a, b, i, j, depth, to, c, upper: false, scratch });
 }

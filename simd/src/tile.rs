@@ -35,33 +35,75 @@ pub(crate) const fn width<T: Float, A: Arith>() -> usize {
 /// c ← a·b or c ← c + a·b for at most [`M`] rows and [`width`] columns, where the elements of each row of `b` lie side by side.
 #[inline(always)]
 pub(crate) fn tile<T: Float, A: Arith>(cpu: A, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>) {
-    tile_of_sum(cpu, std::iter::once((a, b)), to, c);
+    any::<T, A, false>(cpu, Sum::one(a, b), to, c);
 }
 
-/// [`tile`] of a sum of products Σ a·b, whose factors all have the sizes of the first.
+/// [`tile`] of a sum of products.
 #[inline(always)]
-pub(crate) fn tile_of_sum<'m, T: Float, A: Arith>(
-    cpu: A,
-    terms: impl Iterator<Item = (Mat<'m, T>, Mat<'m, T>)>,
-    to: Accumulate,
-    c: MatMut<T>,
-) {
+pub(crate) fn tile_of_sum<T: Float, A: Arith>(cpu: A, sum: Sum<T>, to: Accumulate, c: MatMut<T>) {
+    any::<T, A, true>(cpu, sum, to, c);
+}
+
+/// A sum of products Σ a·b whose left factors are alike and lie at equal distances, and whose right factors stand above each other.
+///
+/// So a tile runs through all of them in one loop, which moves on in `a` where a term ends: in a loop over terms that contains one
+/// over k, the registers do not last for twelve sums (measured, half the speed).
+#[derive(Clone, Copy)]
+pub(crate) struct Sum<'m, T> {
+    /// The left factor of the first term.
+    a: Mat<'m, T>,
+    /// Invariant: for t < `b.rows() / a.cols()`, the elements of `a` moved on by t times this are valid to read.
+    step: usize,
+    /// The right factors, `a.cols()` rows for each term.
+    b: Mat<'m, T>,
+}
+
+impl<'m, T> Sum<'m, T> {
+    /// A single product.
+    #[inline(always)]
+    pub(crate) fn one(a: Mat<'m, T>, b: Mat<'m, T>) -> Self {
+        assert!(b.rows() == a.cols());
+        Sum { a, step: 0, b }
+    }
+
+    /// The left factor of term t is `rows` × `depth` with these strides in the numbers of `a` from t·`step` on.
+    #[inline(always)]
+    pub(crate) fn new(a: &'m [T], step: usize, rows: usize, depth: usize, strides: (usize, usize), terms: usize, b: Mat<'m, T>) -> Self {
+        assert!(terms.checked_mul(depth) == Some(b.rows()));
+        let Some(before) = terms.checked_sub(1) else {
+            return Sum { a: Mat::strided(&[], rows, 0, 1, 1), step: 0, b };
+        };
+        // The last term lies furthest behind, so where it has its elements the others have theirs.
+        let last = before.checked_mul(step).expect("a place in the data");
+        Mat::strided(&a[last..], rows, depth, strides.0, strides.1);
+        Sum { a: Mat::strided(a, rows, depth, strides.0, strides.1), step, b }
+    }
+
+    /// The same for the first columns of the right factors.
+    #[inline(always)]
+    fn columns(self, n: usize) -> Self {
+        Sum { b: self.b.block(0..self.b.rows(), 0..n), ..self }
+    }
+}
+
+#[inline(always)]
+fn any<T: Float, A: Arith, const MANY: bool>(cpu: A, sum: Sum<T>, to: Accumulate, c: MatMut<T>) {
     let lanes = <A::Vector<T> as Vector>::LANES;
     let (rows, cols) = (c.rows(), c.cols());
     match (rows, cols.div_ceil(lanes)) {
-        (6, 2) if cols == 2 * lanes => whole::<T, A, 6, 2>(cpu, terms, to, c),
-        (6, 2) => part::<T, A, 6, 2>(cpu, terms, to, c),
-        (6, 1) => part::<T, A, 6, 1>(cpu, terms, to, c),
-        (5, 2) => part::<T, A, 5, 2>(cpu, terms, to, c),
-        (5, 1) => part::<T, A, 5, 1>(cpu, terms, to, c),
-        (4, 2) => part::<T, A, 4, 2>(cpu, terms, to, c),
-        (4, 1) => part::<T, A, 4, 1>(cpu, terms, to, c),
-        (3, 2) => part::<T, A, 3, 2>(cpu, terms, to, c),
-        (3, 1) => part::<T, A, 3, 1>(cpu, terms, to, c),
-        (2, 2) => part::<T, A, 2, 2>(cpu, terms, to, c),
-        (2, 1) => part::<T, A, 2, 1>(cpu, terms, to, c),
-        (1, 2) => part::<T, A, 1, 2>(cpu, terms, to, c),
-        (1, 1) => part::<T, A, 1, 1>(cpu, terms, to, c),
+        (6, 2) if cols == 2 * lanes => whole::<T, A, 6, 2, MANY>(cpu, sum, to, c),
+        (6, 2) => part::<T, A, 6, 2, MANY>(cpu, sum, to, c),
+        (6, 1) => part::<T, A, 6, 1, MANY>(cpu, sum, to, c),
+        (5, 2) => part::<T, A, 5, 2, MANY>(cpu, sum, to, c),
+        (5, 1) => part::<T, A, 5, 1, MANY>(cpu, sum, to, c),
+        (4, 2) => part::<T, A, 4, 2, MANY>(cpu, sum, to, c),
+        (4, 1) => part::<T, A, 4, 1, MANY>(cpu, sum, to, c),
+        (3, 2) => part::<T, A, 3, 2, MANY>(cpu, sum, to, c),
+        (3, 1) => part::<T, A, 3, 1, MANY>(cpu, sum, to, c),
+        (2, 2) => part::<T, A, 2, 2, MANY>(cpu, sum, to, c),
+        (2, 1) => part::<T, A, 2, 1, MANY>(cpu, sum, to, c),
+        (1, 2) => part::<T, A, 1, 2, MANY>(cpu, sum, to, c),
+        (1, 1) => part::<T, A, 1, 1, MANY>(cpu, sum, to, c),
         (0, _) | (_, 0) => (),
         _ => panic!("a tile of {rows} × {cols}, and the largest is {M} × {}", N * lanes),
     }
@@ -70,12 +112,12 @@ pub(crate) fn tile_of_sum<'m, T: Float, A: Arith>(
 /// [`tile`] for fewer than [`FEW`] rows, which are made wider in turn: at most [`few_width`] columns.
 #[inline(always)]
 pub(crate) fn few<T: Float, A: Arith>(cpu: A, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>) {
-    let one = std::iter::once((a, b));
+    let one = Sum::one(a, b);
     let whole_width = c.cols() == few_width::<T, A>(c.rows());
     match c.rows() {
-        1 if whole_width => whole::<T, A, 1, 12>(cpu, one, to, c),
-        2 if whole_width => whole::<T, A, 2, 6>(cpu, one, to, c),
-        3 if whole_width => whole::<T, A, 3, 4>(cpu, one, to, c),
+        1 if whole_width => whole::<T, A, 1, 12, false>(cpu, one, to, c),
+        2 if whole_width => whole::<T, A, 2, 6, false>(cpu, one, to, c),
+        3 if whole_width => whole::<T, A, 3, 4, false>(cpu, one, to, c),
         _ => {
             let (width, n) = (width::<T, A>(), c.cols());
             let (rows, depth) = (c.rows(), a.cols());
@@ -99,62 +141,45 @@ pub(crate) const fn few_width<T: Float, A: Arith>(rows: usize) -> usize {
 }
 
 #[inline(always)]
-fn whole<'m, T: Float, A: Arith, const M: usize, const N: usize>(
-    cpu: A,
-    terms: impl Iterator<Item = (Mat<'m, T>, Mat<'m, T>)>,
-    to: Accumulate,
-    mut c: MatMut<T>,
-) {
-    let zero = A::Vector::<T>::splat(cpu, T::ZERO);
-    let mut sums = [[zero; N]; M];
-    for (a, b) in terms {
-        sums = multiply_add::<T, A, M, N, false>(cpu, a, b, sums);
-    }
+fn whole<T: Float, A: Arith, const M: usize, const N: usize, const MANY: bool>(cpu: A, sum: Sum<T>, to: Accumulate, mut c: MatMut<T>) {
+    let sums = sums::<T, A, M, N, false, MANY>(cpu, sum);
     write::<T, A, M, N>(cpu, sums, to, &mut c);
 }
 
 #[inline(always)]
-fn part<'m, T: Float, A: Arith, const M: usize, const N: usize>(
-    cpu: A,
-    terms: impl Iterator<Item = (Mat<'m, T>, Mat<'m, T>)>,
-    to: Accumulate,
-    mut c: MatMut<T>,
-) {
-    let zero = A::Vector::<T>::splat(cpu, T::ZERO);
-    let mut sums = [[zero; N]; M];
+fn part<T: Float, A: Arith, const M: usize, const N: usize, const MANY: bool>(cpu: A, sum: Sum<T>, to: Accumulate, mut c: MatMut<T>) {
     let columns = N * <A::Vector<T> as Vector>::LANES;
-    for (a, b) in terms {
-        sums = if b.cols() >= columns {
-            // A panel is wider than what is left of the target.
-            multiply_add::<T, A, M, N, false>(cpu, a, b.block(0..b.rows(), 0..columns), sums)
-        } else {
-            multiply_add::<T, A, M, N, true>(cpu, a, b, sums)
-        };
-    }
+    let sums = if sum.b.cols() >= columns {
+        // A panel is wider than what is left of the target.
+        sums::<T, A, M, N, false, MANY>(cpu, sum.columns(columns))
+    } else {
+        sums::<T, A, M, N, true, MANY>(cpu, sum)
+    };
     write::<T, A, M, N>(cpu, sums, to, &mut c);
 }
 
-/// `sums` + a·b; with `TAIL` the last vector of a row of `b` is only partly there.
+/// The sums of a tile; with `TAIL` the last vector of a row of `b` is only partly there, and with `MANY` there are several terms.
 #[inline(always)]
-fn multiply_add<T: Float, A: Arith, const M: usize, const N: usize, const TAIL: bool>(
+fn sums<T: Float, A: Arith, const M: usize, const N: usize, const TAIL: bool, const MANY: bool>(
     cpu: A,
-    a: Mat<T>,
-    b: Mat<T>,
-    mut sums: [[A::Vector<T>; N]; M],
+    Sum { a, step, b }: Sum<T>,
 ) -> [[A::Vector<T>; N]; M] {
     let lanes = <A::Vector<T> as Vector>::LANES;
-    let depth = a.cols();
-    assert!(a.rows() == M && b.rows() == depth && (b.cols() == 1 || b.col_stride() == 1));
+    let (depth, all) = (a.cols(), b.rows());
+    assert!(a.rows() == M && (MANY || all == depth) && (b.cols() == 1 || b.col_stride() == 1));
     assert!(if TAIL { (N - 1) * lanes < b.cols() && b.cols() < N * lanes } else { b.cols() == N * lanes });
     let (rs, cs, bs) = (a.row_stride(), a.col_stride(), b.row_stride());
     let tail = b.cols().wrapping_sub((N - 1) * lanes);
     // Two pointers into `a`, as rows 0 to 2 are in reach of one: the CPU adds once or twice a stride by itself.
     let (mut a, mut lower, mut b) = (a.as_ptr(), a.as_ptr().wrapping_add(3 * rs), b.as_ptr());
     let zero = A::Vector::<T>::splat(cpu, T::ZERO);
-    for _ in 0..depth {
+    let mut sums = [[zero; N]; M];
+    let (mut left, next) = (depth, step.wrapping_sub(depth.wrapping_mul(cs)));
+    for _ in 0..all {
         // SAFETY: row k of `b` has the columns that are loaded, N whole vectors or, with `TAIL`, one less and `tail` numbers, and
-        // they lie side by side; column k of `a` has `M` rows. Those are elements of the views, which are valid to read. The
-        // pointers are stepped by `wrapping_add`, since they may leave the data behind the last row or column.
+        // they lie side by side; column k of a term's `a` has `M` rows. Those are elements of the views, which are valid to read,
+        // and with `MANY` those of the other terms by the invariant of `Sum`. The pointers are stepped by `wrapping_add`, since
+        // they may leave the data behind the last row or column.
         unsafe {
             let mut row = [zero; N];
             for j in 0..N {
@@ -169,6 +194,13 @@ fn multiply_add<T: Float, A: Arith, const M: usize, const N: usize, const TAIL: 
             }
         }
         (a, lower, b) = (a.wrapping_add(cs), lower.wrapping_add(cs), b.wrapping_add(bs));
+        if MANY {
+            left -= 1;
+            if left == 0 {
+                left = depth;
+                (a, lower) = (a.wrapping_add(next), lower.wrapping_add(next));
+            }
+        }
     }
     sums
 }
