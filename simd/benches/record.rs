@@ -1,4 +1,4 @@
-//! Products, Gram matrices and convolutions beside the crates matrixmultiply and gemm, as shares of what this machine can do at most.
+//! Products, Gram matrices, convolutions and maps beside the crates matrixmultiply and gemm, as shares of what this machine can do at most.
 //!
 //! `cargo bench -p tangents-simd --bench record` prints the tables of `benches/record/`. The peak is measured in the same run, by
 //! multiply-adds that never leave the registers. All rivals of a row take turns, and a figure is the median of its turns: on a
@@ -9,7 +9,10 @@ use std::time::Instant;
 
 use rayon::ThreadPool;
 use simd::lane::Arith;
-use simd::{Accumulate, Factors, Float, Kernel, Level, Mat, MatMut, Term, gram, gram_hadamard_symmetric, product};
+use simd::{
+    Accumulate, Convolution, Factors, Float, Kernel, Level, Mat, MatMut, Phi, Term, acos_sin, conv, conv_example_gradients,
+    conv_input_gradient, conv_weight_gradient, gram, gram_hadamard_symmetric, map, patches, product, slope,
+};
 
 /// A rival: its name, and one run of it.
 type Rival<'a> = (&'a str, Box<dyn FnMut() + Send + 'a>);
@@ -239,6 +242,73 @@ fn grams<T: Rivals>(pools: &[(usize, ThreadPool)], peak: f64) {
     }
 }
 
+/// Patches written out, and a product, are what a library without convolutions does.
+fn convolutions(pools: &[(usize, ThreadPool)], peak: f64) {
+    let shapes =
+        [(28, 1, 32, 1, 32), (28, 32, 32, 1, 32), (28, 64, 64, 1, 16), (28, 32, 32, 2, 32), (14, 128, 128, 1, 16), (8, 128, 128, 1, 32)];
+    for (threads, pool) in pools {
+        println!("\n### Convolutions 3 × 3 with SAME padding, f32, threads: {threads}\n");
+        println!(
+            "| image, channels in → out, stride, images | outputs | patches + `product` | input gradient | weight gradient | gradients of each example | share of the peak |"
+        );
+        println!("|---|---|---|---|---|---|---|");
+        for (side, c_in, c_out, stride, images) in shapes {
+            let sizes = Convolution::same([side, side], c_in, [3, 3], [stride, stride], c_out);
+            let [height, width] = sizes.out();
+            let (sites, depth) = (images * height * width, 9 * c_in);
+            let (x, w, g) = (numbers(images * side * side * c_in, 1), numbers(depth * c_out, 2), numbers(sites * c_out, 3));
+            let (mut y, mut z, mut dx) = (vec![0f32; sites * c_out], vec![0f32; sites * c_out], x.clone());
+            let (mut rows, mut dw, mut each) = (vec![0f32; sites * depth], w.clone(), vec![0f32; images * depth * c_out]);
+            let seconds = medians(
+                pool,
+                &mut [
+                    ("outputs", Box::new(|| conv(&sizes, images, &x, &w, Accumulate::Set, &mut y))),
+                    (
+                        "patches",
+                        Box::new(|| {
+                            patches(&sizes, images, &x, &mut rows);
+                            let rows = Mat::new(&rows, sites, depth);
+                            product(rows, Mat::new(&w, depth, c_out), Accumulate::Set, MatMut::new(&mut z, sites, c_out));
+                        }),
+                    ),
+                    ("inputs", Box::new(|| conv_input_gradient(&sizes, images, &g, &w, Accumulate::Set, &mut dx))),
+                    ("weights", Box::new(|| conv_weight_gradient(&sizes, images, 1, &x, &g, Accumulate::Set, &mut dw))),
+                    ("examples", Box::new(|| conv_example_gradients(&sizes, images, 1, &x, &g, Accumulate::Set, &mut each))),
+                ],
+            );
+            let what = format!("{side} × {side}, {c_in} → {c_out}, {stride}, {images}");
+            row(&what, (2 * sites * depth * c_out) as f64, &seconds, peak * *threads as f64);
+        }
+    }
+}
+
+fn maps<T: Float>(pool: &ThreadPool) -> Vec<[f64; 2]> {
+    const N: usize = 4096;
+    let (x, dx) = (numbers::<T>(N, 1), numbers::<T>(N, 2));
+    // The logarithm of a negative number is no work that anyone has.
+    let x: Vec<T> = x.into_iter().map(|x| x.abs() * T::of(3.0) + T::of(0.01)).collect();
+    let (mut y, mut dy) = (vec![T::ZERO; N], vec![T::ZERO; N]);
+    let mut all: Vec<[f64; 2]> = Phi::ALL
+        .into_iter()
+        .map(|phi| {
+            let value = medians(pool, &mut [("map", Box::new(|| map(phi, &x, &mut y)))])[0];
+            [value, medians(pool, &mut [("slope", Box::new(|| slope(phi, &x, &y, &dx, Accumulate::Set, &mut dy)))])[0]]
+        })
+        .collect();
+    let cosines = numbers::<T>(N, 3);
+    all.push([medians(pool, &mut [("acos", Box::new(|| acos_sin(&cosines, &mut y, &mut dy)))])[0], f64::NAN]);
+    all.into_iter().map(|pair| pair.map(|seconds| seconds * 1e9 / N as f64)).collect()
+}
+
+fn table_of_maps(pool: &ThreadPool) {
+    println!("\n### Maps of 4096 elements, threads: 1, nanoseconds an element\n");
+    println!("| φ | φ in f32 | φ' in f32 | φ in f64 | φ' in f64 |\n|---|---|---|---|---|");
+    let names = Phi::ALL.map(Phi::name).into_iter().chain(["acos with its sine"]);
+    for ((name, [f, df]), [d, dd]) in names.zip(maps::<f32>(pool)).zip(maps::<f64>(pool)) {
+        println!("| {name} | {f:.2} | {df:.2} | {d:.2} | {dd:.2} |");
+    }
+}
+
 fn main() {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     let mut counts = vec![1, all];
@@ -259,6 +329,8 @@ fn main() {
     println!("Peak of a thread: {single:.1} GFLOP/s in f32, {double:.1} GFLOP/s in f64. Figures are GFLOP/s.");
     products::<f32>(&pools, single);
     grams::<f32>(&pools, single);
+    convolutions(&pools, single);
+    table_of_maps(&pools[0].1);
     products::<f64>(&pools[..1], double);
     grams::<f64>(&pools[..1], double);
 }

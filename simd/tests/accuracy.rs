@@ -1,7 +1,8 @@
 //! The stated errors of the maps at every level: of `f64` in samples against numbers of two `f64`, of `f32` in a sweep over its
 //! whole range against the maps of `f64`, whose errors are nothing to it.
 //!
-//! The sweep takes every 211th number; `SWEEP_STRIDE=1 cargo test -p tangents-simd --test accuracy` takes them all.
+//! The sweep takes every 211th number; `SWEEP_STRIDE=1 cargo test -p tangents-simd --test accuracy` takes them all, and with
+//! `SWEEP_MAPS=sin,acos` of these maps only.
 
 mod double_double;
 
@@ -108,13 +109,58 @@ fn measure_f32(phi: Phi, x: &[f32]) -> Vec<[Worst; 2]> {
     Level::available().into_iter().map(of_level).collect()
 }
 
+/// Every how many-th number a sweep takes.
+fn stride() -> usize {
+    std::env::var("SWEEP_STRIDE").map_or(211, |s| s.parse().expect("a number"))
+}
+
+fn is_swept(name: &str) -> bool {
+    std::env::var("SWEEP_MAPS").map_or(true, |names| names.split(',').any(|n| n == name))
+}
+
+#[test]
+fn f32_sweep_of_acos_and_its_sine() {
+    let (stride, block) = (stride(), 1usize << 13);
+    if !is_swept("acos") {
+        return;
+    }
+    // The numbers from 0 to 1, and their opposites.
+    let numbers = (0x3f80_0000usize + 1).div_ceil(stride);
+    let levels = Level::available();
+    let of_block = |b: usize| {
+        let some = (b * block..numbers.min((b + 1) * block)).map(|i| f32::from_bits((i * stride) as u32));
+        let c: Vec<f32> = some.flat_map(|c| [c, -c]).collect();
+        let wide: Vec<f64> = c.iter().map(|&c| f64::from(c)).collect();
+        let (mut r, mut dr) = (vec![f64::NAN; c.len()], vec![f64::NAN; c.len()]);
+        acos_sin_at(Level::best(), &wide, &mut r, &mut dr);
+        let of_level = |&level: &Level| {
+            let (mut t, mut s) = (vec![f32::NAN; c.len()], vec![f32::NAN; c.len()]);
+            acos_sin_at(level, &c, &mut t, &mut s);
+            let mut worst = [Worst::NONE; 2];
+            for i in 0..c.len() {
+                worst[0].see(pick(ANGLE.0, errors_f32(t[i], r[i])), wide[i]);
+                worst[1].see(pick(ANGLE.1, errors_f32(s[i], dr[i])), wide[i]);
+            }
+            worst
+        };
+        levels.iter().map(of_level).collect::<Vec<_>>()
+    };
+    let both = |a: Vec<[Worst; 2]>, b: Vec<[Worst; 2]>| a.iter().zip(b).map(|(a, b)| [a[0].or(b[0]), a[1].or(b[1])]).collect();
+    let none = || vec![[Worst::NONE; 2]; levels.len()];
+    let worst = (0..numbers.div_ceil(block)).into_par_iter().map(of_block).reduce(none, both);
+    for (&level, worst) in levels.iter().zip(worst) {
+        check::<f32>("acos", level, worst[0], ANGLE.0);
+        check::<f32>("sine of acos", level, worst[1], ANGLE.1);
+    }
+}
+
 #[test]
 fn f32_sweep() {
-    let stride: usize = std::env::var("SWEEP_STRIDE").map_or(211, |s| s.parse().expect("a number"));
+    let stride = stride();
     let block = 1usize << 13;
     let blocks = (1usize << 32).div_ceil(stride).div_ceil(block);
     let levels = Level::available();
-    for phi in Phi::ALL {
+    for phi in Phi::ALL.into_iter().filter(|phi| is_swept(phi.name())) {
         let of_block = |b: usize| {
             let bits = (b * block..(b + 1) * block).map(|i| i * stride).filter(|&i| i < 1 << 32);
             let x: Vec<f32> = bits.map(|i| f32::from_bits(i as u32)).collect();
