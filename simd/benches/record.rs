@@ -305,7 +305,8 @@ fn table_of_maps(pool: &ThreadPool) {
     println!("| φ | φ in f32 | φ' in f32 | φ in f64 | φ' in f64 |\n|---|---|---|---|---|");
     let names = Phi::ALL.map(Phi::name).into_iter().chain(["acos with its sine"]);
     for ((name, [f, df]), [d, dd]) in names.zip(maps::<f32>(pool)).zip(maps::<f64>(pool)) {
-        println!("| {name} | {f:.2} | {df:.2} | {d:.2} | {dd:.2} |");
+        let slope = |seconds: f64| if seconds.is_nan() { "–".to_owned() } else { format!("{seconds:.2}") };
+        println!("| {name} | {f:.2} | {} | {d:.2} | {} |", slope(df), slope(dd));
     }
 }
 
