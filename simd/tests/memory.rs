@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{LAYS, Owned};
 use simd::{
-    Accumulate, Factors, Float, Level, Mat, MatMut, Phi, Term, gram_at, gram_hadamard_at, gram_hadamard_symmetric_at, map_at, product_at,
-    slope_at, softmax_at,
+    Accumulate, Convolution, Factors, Float, Level, Mat, MatMut, Phi, Term, acos_sin_at, conv_at, conv_example_gradients_at,
+    conv_input_gradient_at, conv_weight_gradient_at, gram_at, gram_hadamard_at, gram_hadamard_symmetric_at, map_affine_at, map_at,
+    product_at, slope_at, softmax_at,
 };
 
 /// Counts what it hands out.
@@ -128,6 +129,9 @@ fn at_the_edge_of_a_page<T: Float>(level: Level) {
                 map_at(level, phi, x.as_slice(), y.as_mut_slice());
                 slope_at(level, phi, x.as_slice(), y.as_slice(), dx.as_slice(), Accumulate::Add, dy.as_mut_slice());
             }
+            let (mut t, mut z) = (new(n), new(n));
+            acos_sin_at(level, x.as_slice(), t.as_mut_slice(), y.as_mut_slice());
+            map_affine_at(level, Phi::Erf, T::ONE, z.as_mut_slice(), Some((x.as_slice(), T::ONE)), y.as_mut_slice());
             let mut lse = new(1);
             softmax_at(level, Mat::new(x.as_slice(), 1, n), lse.as_mut_slice(), y.as_mut_slice());
 
@@ -143,6 +147,17 @@ fn at_the_edge_of_a_page<T: Float>(level: Level) {
             let mut theta = new(n * n * 9);
             gram_hadamard_at(level, &term, 3, MatMut::new(theta.as_mut_slice(), n, n * 9));
             gram_hadamard_symmetric_at(level, &term, 3, MatMut::new(theta.as_mut_slice(), n, n * 9));
+
+            // Images without a border are read where they lie, and so are weights.
+            for c in [Convolution::valid([3, n + 2], 2, [3, 3], [1, 1], 5), Convolution::same([2, n + 1], 1, [3, 3], [1, 2], n + 1)] {
+                let [height, width] = c.out();
+                let (x, w) = (new(c.image[0] * c.image[1] * c.channels_in), new(9 * c.channels_in * c.channels_out));
+                let (mut y, mut dx, mut dw) = (new(height * width * c.channels_out), new(x.as_slice().len()), new(w.as_slice().len()));
+                conv_at(level, &c, 1, x.as_slice(), w.as_slice(), Accumulate::Set, y.as_mut_slice());
+                conv_input_gradient_at(level, &c, 1, y.as_slice(), w.as_slice(), Accumulate::Add, dx.as_mut_slice());
+                conv_weight_gradient_at(level, &c, 1, 1, x.as_slice(), y.as_slice(), Accumulate::Set, dw.as_mut_slice());
+                conv_example_gradients_at(level, &c, 1, 1, x.as_slice(), y.as_slice(), Accumulate::Add, dw.as_mut_slice());
+            }
         }
     }
 }
