@@ -88,7 +88,42 @@ fn derivative<T: Scalar>(phi: Phi, x: T, y: T) -> T {
     }
 }
 
+/// Memory for the values and the tangents of two factors and of their product, each in a plane of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Planes<T: Scalar> {
+    left: Vec<T>,
+    right: Vec<T>,
+    result: Vec<T>,
+    parts: T::Parts,
+}
+
+/// The values and the tangents of a matrix in planes; `None` for tangents that are all zero.
+fn split<'p, T: Scalar>(x: Mat<'_, Dual<T>>, planes: &'p mut Vec<T>) -> (Mat<'p, T>, Option<Mat<'p, T>>) {
+    let (m, n) = (x.rows(), x.cols());
+    planes.resize(2 * m * n, T::ZERO);
+    let (re, eps) = planes.split_at_mut(m * n);
+    // In the order in which they lie, by rows or by columns.
+    let turned = x.row_stride() == 1 && x.col_stride() != 1;
+    let (lines, x) = if turned { (n, x.t()) } else { (m, x) };
+    let length = x.cols();
+    let mut still = true;
+    for i in 0..lines {
+        let line = re[i * length..(i + 1) * length].iter_mut().zip(&mut eps[i * length..(i + 1) * length]);
+        let mut take = |to: (&mut T, &mut T), d: Dual<T>| {
+            (*to.0, *to.1) = (d.re, d.eps);
+            still &= d.eps == T::ZERO;
+        };
+        match x.row(i) {
+            Some(row) => line.zip(row).for_each(|(to, &d)| take(to, d)),
+            None => line.enumerate().for_each(|(j, to)| take(to, x.at(i, j))),
+        }
+    }
+    let plane = |values: &'p [T]| if turned { Mat::new(values, n, m).t() } else { Mat::new(values, m, n) };
+    (plane(re), (!still).then(|| plane(eps)))
+}
+
 impl<T: Scalar> Scalar for Dual<T> {
+    type Parts = Planes<T>;
     const ZERO: Self = Dual { re: T::ZERO, eps: T::ZERO };
     const ONE: Self = Dual { re: T::ONE, eps: T::ZERO };
 
@@ -109,39 +144,50 @@ impl<T: Scalar> Scalar for Dual<T> {
         Dual { re: self.re.ln(), eps: self.eps / self.re }
     }
 
-    /// Split into planes: `(a + a'ε)(b + b'ε) = ab + (ab' + a'b)ε`, three products of the scalars below.
-    fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, mut c: MatMut<'_, Self>) {
-        let (m, k, n) = (a.rows(), a.cols(), b.cols());
-        let plane = |x: Mat<'_, Self>, part: fn(Self) -> T| -> Vec<T> {
-            (0..x.rows()).flat_map(|i| (0..x.cols()).map(move |j| part(x.at(i, j)))).collect()
-        };
-        let (a_re, a_eps) = (plane(a, |d| d.re), plane(a, |d| d.eps));
-        let (b_re, b_eps) = (plane(b, |d| d.re), plane(b, |d| d.eps));
-        let [a_re, a_eps] = [&a_re, &a_eps].map(|p| Mat::new(p, m, k));
-        let [b_re, b_eps] = [&b_re, &b_eps].map(|p| Mat::new(p, k, n));
-        let (mut re, mut eps) = (vec![T::ZERO; m * n], vec![T::ZERO; m * n]);
-        T::product(a_re, b_re, Accumulate::Set, MatMut::new(&mut re, m, n));
-        T::product(a_re, b_eps, Accumulate::Set, MatMut::new(&mut eps, m, n));
-        T::product(a_eps, b_re, Accumulate::Add, MatMut::new(&mut eps, m, n));
+    fn sqrt(self) -> Self {
+        let re = self.re.sqrt();
+        Dual { re, eps: self.eps / (re + re) }
+    }
+
+    fn powf(self, p: f64) -> Self {
+        let slope = if p == 0.0 { T::ZERO } else { T::of(p) * self.re.powf(p - 1.0) };
+        Dual { re: self.re.powf(p), eps: slope * self.eps }
+    }
+
+    /// Split into planes: `(a + a'ε)(b + b'ε) = ab + (ab' + a'b)ε`, three products of the scalars below, or fewer if a factor has no tangent.
+    fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, mut c: MatMut<'_, Self>, planes: &mut Planes<T>) {
+        let (m, n) = (a.rows(), b.cols());
+        let Planes { left, right, result, parts } = planes;
+        let (a_re, a_eps) = split(a, left);
+        let (b_re, b_eps) = split(b, right);
+        result.resize(2 * m * n, T::ZERO);
+        let (re, eps) = result.split_at_mut(m * n);
+        T::product(a_re, b_re, Accumulate::Set, MatMut::new(re, m, n), parts);
+        let mut first = Accumulate::Set;
+        for (a, b) in [(Some(a_re), b_eps), (a_eps, Some(b_re))] {
+            if let Some((a, b)) = a.zip(b) {
+                T::product(a, b, first, MatMut::new(eps, m, n), parts);
+                first = Accumulate::Add;
+            }
+        }
+        if first == Accumulate::Set {
+            eps.fill(T::ZERO);
+        }
         for i in 0..m {
             for j in 0..n {
                 let new = Dual { re: re[i * n + j], eps: eps[i * n + j] };
-                let old = match to {
-                    Accumulate::Set => Self::ZERO,
-                    Accumulate::Add => c.at(i, j),
-                };
-                c.set(i, j, old + new);
+                c.set(i, j, if to == Accumulate::Set { new } else { c.at(i, j) + new });
             }
         }
     }
 
-    fn map(phi: Phi, x: &[Self], y: &mut [Self]) {
+    fn map(phi: Phi, x: &[Self], y: &mut [Self], _: &mut Planes<T>) {
         for (y, &x) in y.iter_mut().zip(x) {
             *y = Self::phi(phi, x);
         }
     }
 
-    fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self]) {
+    fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self], _: &mut Planes<T>) {
         for i in 0..dy.len() {
             let new = derivative(phi, x[i], y[i]) * dx[i];
             match to {

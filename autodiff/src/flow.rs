@@ -2,7 +2,7 @@
 
 use crate::linear::Linear;
 use crate::op::{Leaf, Node, Var};
-use crate::scalar::Scalar;
+use crate::scalar::{Scalar, Scratch};
 use crate::sink::{Contribution, Examples, Sink};
 use crate::tape::Tape;
 use simd::Accumulate;
@@ -10,13 +10,13 @@ use thiserror::Error;
 
 /// The one buffer of tangents or cotangents, which any number of passes can share.
 #[derive(Clone, Debug, Default)]
-pub struct Flow<T> {
+pub struct Flow<T: Scalar> {
     values: Vec<T>,
     /// Node `i` owns `start[i]..start[i + 1]`.
     start: Vec<usize>,
     /// Whether anything has arrived at the node: the first contribution writes, later ones add.
     touched: Vec<bool>,
-    scratch: Vec<T>,
+    scratch: Scratch<T>,
 }
 
 /// Why a per-example derivative is refused.
@@ -45,7 +45,7 @@ pub enum Refusal {
 impl<T: Scalar> Flow<T> {
     /// An empty buffer.
     pub fn new() -> Self {
-        Flow { values: Vec::new(), start: Vec::new(), touched: Vec::new(), scratch: Vec::new() }
+        Flow { values: Vec::new(), start: Vec::new(), touched: Vec::new(), scratch: Scratch::new() }
     }
 
     /// What has arrived at a value: all its lanes, one after the other, or `None` for zero.

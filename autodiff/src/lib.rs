@@ -15,24 +15,39 @@
 //! read as matrices: the last axis is the columns, all others together are the rows.
 #![forbid(unsafe_code)]
 
+// The catalog of operations is shared with tests that see the crate from outside.
+#[cfg(test)]
+extern crate self as autodiff;
+
+mod apply;
+#[cfg(test)]
+#[allow(unreachable_pub, reason = "it is a module of the tests outside as well")]
+#[path = "../tests/catalog/mod.rs"]
+mod catalog;
 mod check;
 mod dual;
+mod evaluate;
+#[cfg(test)]
+mod faults;
 mod flow;
 mod linear;
 mod op;
+mod record;
 mod rules;
 mod scalar;
 mod shape;
 mod sink;
 mod tape;
+mod windows;
 
 pub use check::{CheckError, Checked, Differentiable, Point, check_grads};
-pub use dual::Dual;
+pub use dual::{Dual, Planes};
 pub use flow::{Flow, Refusal};
-pub use linear::Linear;
-pub use op::{Leaf, Node, Op, Var};
-pub use scalar::Scalar;
-pub use shape::Shape;
-pub use simd::{Accumulate, Float, Mat, Phi};
+pub use linear::{Fan, Linear, Stack, Take};
+pub use op::{Axes, Leaf, Node, Op, Var};
+pub use scalar::{Scalar, Scratch};
+pub use shape::{Axis, Shape};
+pub use simd::{Accumulate, Border, Float, Mat, Padding, Phi};
 pub use sink::{Contribution, Examples, Factors, Gradient, PerExample, Sink, Use, Wrt};
 pub use tape::{Mark, Tape};
+pub use windows::Windows;

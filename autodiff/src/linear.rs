@@ -1,18 +1,31 @@
 //! The closed set of linear maps that derivatives are made of.
 
-use crate::scalar::Scalar;
-use simd::{Accumulate, Mat, MatMut, Phi};
+use crate::shape::Axis;
+use crate::windows::Windows;
+use simd::{Mat, Phi};
+use std::ops::Range;
 
 /// The derivative of one operation with respect to one input: a linear map that knows its transpose and its sizes.
 ///
 /// It acts on vectors of `inputs()` entries and gives `outputs()` entries; [`apply`](Linear::apply) takes any number of
-/// them at once, stacked as lanes.
+/// them at once, stacked as lanes. Kinds that are each other's transpose share their fields.
 #[derive(Clone, Copy, Debug)]
 pub enum Linear<'t, T: Copy> {
     /// `dy = a·dx`.
     Scale {
         /// The factor.
         a: T,
+        /// Number of entries.
+        len: usize,
+    },
+    /// `dy = a·(u/v) ∘ dx`, where a factor that is missing is 1.
+    Diag {
+        /// The common factor.
+        a: T,
+        /// The factors `u`.
+        times: Option<&'t [T]>,
+        /// The divisors `v`.
+        over: Option<&'t [T]>,
         /// Number of entries.
         len: usize,
     },
@@ -25,46 +38,50 @@ pub enum Linear<'t, T: Copy> {
         /// What it gave.
         y: &'t [T],
     },
-    /// `dY = a·dX·W`, with `dX` of shape `[rows, n_in]` and `W` of shape `[n_in, n_out]`.
+    /// `dY_b = a·dX_b·W_b` for each of `batches` products, with `dX` of shape `[rows, n_in]` and `W` of shape `[n_in, n_out]`.
     Right {
         /// The other factor of the product.
-        w: Mat<'t, T>,
+        w: Stack<'t, T>,
         /// The scale of the product.
         a: T,
         /// Rows of `dX`.
         rows: usize,
+        /// Number of products.
+        batches: usize,
+        /// Which `dX` a product takes, and where it leaves its `dY`.
+        fan: Fan,
     },
-    /// `dY = a·X·dW`, with `X` of shape `[rows, n_in]` and `dW` of shape `[n_in, cols]`.
+    /// `dY_b = a·X_b·dW_b` for each of `batches` products, with `X` of shape `[rows, n_in]` and `dW` of shape `[n_in, cols]`.
     Left {
         /// The other factor of the product.
-        x: Mat<'t, T>,
+        x: Stack<'t, T>,
         /// The scale of the product.
         a: T,
         /// Columns of `dW`.
         cols: usize,
+        /// Number of products.
+        batches: usize,
     },
-    /// `dY = dXᵀ`, with `dX` of shape `[rows, cols]`.
+    /// `dY = dXᵀ` for each of `batches` matrices, with `dX` of shape `[rows, cols]`.
     Transpose {
+        /// Number of matrices.
+        batches: usize,
         /// Rows of `dX`.
         rows: usize,
         /// Columns of `dX`.
         cols: usize,
     },
-    /// `dy_c = a·Σ_r dX_rc`.
+    /// `dy[o, i] = a·Σ_k dx[o, k, i]`.
     Sum {
-        /// Rows of `dX`.
-        rows: usize,
-        /// Columns of `dX`.
-        cols: usize,
+        /// The axis, along which `dx` extends.
+        axis: Axis,
         /// The scale of the sum.
         a: T,
     },
-    /// `dY_rc = a·dx_c`.
+    /// `dy[o, k, i] = a·dx[o, i]`.
     Broadcast {
-        /// Rows of `dY`.
-        rows: usize,
-        /// Columns of `dY`.
-        cols: usize,
+        /// The axis, along which `dy` extends.
+        axis: Axis,
         /// The scale of the copies.
         a: T,
     },
@@ -78,84 +95,219 @@ pub enum Linear<'t, T: Copy> {
         /// The factor of each row.
         w: Mat<'t, T>,
     },
+    /// `dy[o, k, i] = dx[o, take(k), i]`.
+    Index {
+        /// The axis, along which `dx` extends.
+        axis: Axis,
+        /// The places that are taken.
+        take: Take<'t, T>,
+    },
+    /// `dy[o, take(k), i] += dx[o, k, i]`, zero where nothing goes.
+    Scatter {
+        /// The axis, along which `dy` extends.
+        axis: Axis,
+        /// The places that are given to.
+        take: Take<'t, T>,
+    },
+    /// `dy[p, c] = a·Σ dx[cell, c]` over the cells of window `p`, or over the one that was picked in it.
+    Pool {
+        /// The windows.
+        windows: Windows,
+        /// Number of images.
+        images: usize,
+        /// The scale of the sum.
+        a: T,
+        /// For every window and channel the place in the window that was picked, if one was.
+        picks: Option<&'t [T]>,
+    },
+    /// `dy[cell, c] = a·Σ dx[p, c]` over the windows `p` that the cell is in, or that picked it.
+    Unpool {
+        /// The windows.
+        windows: Windows,
+        /// Number of images.
+        images: usize,
+        /// The scale of the sum.
+        a: T,
+        /// For every window and channel the place in the window that was picked, if one was.
+        picks: Option<&'t [T]>,
+    },
+    /// `dy[p, tap, c] = dx[cell, c]` with the cell at the tap of window `p`, or zero beyond the edge.
+    Patches {
+        /// The windows.
+        windows: Windows,
+        /// Number of images.
+        images: usize,
+    },
+    /// `dy[cell, c] = Σ dx[p, tap, c]` over windows and taps that see the cell.
+    Unpatches {
+        /// The windows.
+        windows: Windows,
+        /// Number of images.
+        images: usize,
+    },
 }
 
-fn lane<T>(values: &[T], len: usize, k: usize) -> &[T] {
-    &values[k * len..(k + 1) * len]
+/// Which operand of a stack of products [`Right`](Linear::Right) is one for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fan {
+    /// Each product has its own `dX` and its own `dY`.
+    Each,
+    /// All products take the same `dX`.
+    Out,
+    /// All products add to the same `dY`.
+    In,
 }
 
-fn lane_mut<T>(values: &mut [T], len: usize, k: usize) -> &mut [T] {
-    &mut values[k * len..(k + 1) * len]
+/// Places along an axis.
+#[derive(Clone, Copy, Debug)]
+pub enum Take<'t, T> {
+    /// The places from `start` on.
+    Range {
+        /// The first of them.
+        start: usize,
+        /// Their number.
+        len: usize,
+    },
+    /// Any places, in any order and as often as one likes, as whole numbers.
+    List(&'t [T]),
 }
 
-/// `y = v` or `y += v`, entry by entry.
-fn put<T: Scalar>(to: Accumulate, y: &mut [T], values: impl Iterator<Item = T>) {
-    match to {
-        Accumulate::Set => y.iter_mut().zip(values).for_each(|(y, v)| *y = v),
-        Accumulate::Add => y.iter_mut().zip(values).for_each(|(y, v)| *y += v),
-    }
-}
-
-/// `c (+)= s·a·b`. The product itself always has factor 1, because only then do its bits survive being cut among threads. Where `a` has fewer
-/// columns than `c`, it is smaller and is scaled instead; that choice does not depend on the number of rows.
-fn scaled_product<T: Scalar>(s: T, a: Mat<'_, T>, b: Mat<'_, T>, to: Accumulate, c: &mut [T], scratch: &mut Vec<T>) {
-    let (m, k, n) = (a.rows(), a.cols(), b.cols());
-    if s == T::ONE {
-        T::product(a, b, to, MatMut::new(c, m, n));
-        return;
-    }
-    if scratch.len() < m * k.min(n) {
-        scratch.resize(m * k.min(n), T::ZERO);
-    }
-    if k < n {
-        let scaled = &mut scratch[..m * k];
-        for i in 0..m {
-            let row = &mut scaled[i * k..(i + 1) * k];
-            row.iter_mut().enumerate().for_each(|(j, x)| *x = s * a.at(i, j));
+impl<T> Take<'_, T> {
+    /// Number of places.
+    pub fn len(&self) -> usize {
+        match self {
+            Take::Range { len, .. } => *len,
+            Take::List(list) => list.len(),
         }
-        T::product(Mat::new(scaled, m, k), b, to, MatMut::new(c, m, n));
-        return;
     }
-    match to {
-        Accumulate::Set => {
-            T::product(a, b, Accumulate::Set, MatMut::new(c, m, n));
-            c.iter_mut().for_each(|c| *c = s * *c);
-        }
-        Accumulate::Add => {
-            let product = &mut scratch[..m * n];
-            T::product(a, b, Accumulate::Set, MatMut::new(product, m, n));
-            put(Accumulate::Add, c, product.iter().map(|&p| s * p));
-        }
+
+    /// Whether no place is taken.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
-impl<'t, T: Scalar> Linear<'t, T> {
+/// Matrices of one shape, one below the other in memory, or one matrix that stands for any number of equal ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Stack<'t, T: Copy> {
+    all: Mat<'t, T>,
+    /// Rows of a matrix as it lies in memory.
+    rows: usize,
+    one: bool,
+    transposed: bool,
+}
+
+impl<'t, T: Copy> Stack<'t, T> {
+    /// One matrix for all products.
+    pub fn one(matrix: Mat<'t, T>) -> Self {
+        Stack { all: matrix, rows: matrix.rows(), one: true, transposed: false }
+    }
+
+    /// The matrices of `rows` rows that lie one below the other in `all`.
+    ///
+    /// # Panics
+    /// If the last one is not whole.
+    #[track_caller]
+    pub fn many(all: Mat<'t, T>, rows: usize) -> Self {
+        assert!(all.rows().is_multiple_of(rows.max(1)), "{} rows are no matrices of {rows} rows", all.rows());
+        Stack { all, rows, one: false, transposed: false }
+    }
+
+    /// Rows of a matrix.
+    pub fn rows(&self) -> usize {
+        if self.transposed { self.all.cols() } else { self.rows }
+    }
+
+    /// Columns of a matrix.
+    pub fn cols(&self) -> usize {
+        if self.transposed { self.rows } else { self.all.cols() }
+    }
+
+    /// The matrix of product `b`.
+    pub fn matrix(&self, b: usize) -> Mat<'t, T> {
+        let first = if self.one { 0 } else { b * self.rows };
+        let matrix = self.all.row_range(first..first + self.rows);
+        if self.transposed { matrix.t() } else { matrix }
+    }
+
+    /// The transposed matrices.
+    #[must_use]
+    pub fn t(self) -> Self {
+        Stack { transposed: !self.transposed, ..self }
+    }
+
+    /// The matrices of some of the products.
+    #[must_use]
+    fn some(self, b: Range<usize>) -> Self {
+        if self.one { self } else { Stack { all: self.all.row_range(b.start * self.rows..b.end * self.rows), ..self } }
+    }
+
+    /// The same rows of one matrix.
+    #[must_use]
+    fn row_range(self, rows: Range<usize>) -> Self {
+        let matrix = self.matrix(0).row_range(rows);
+        Stack::one(matrix)
+    }
+}
+
+impl<'t, T: Copy> Linear<'t, T> {
+    /// `dY = a·dX·W` of one product.
+    pub fn right(w: Mat<'t, T>, a: T, rows: usize) -> Self {
+        Linear::Right { w: Stack::one(w), a, rows, batches: 1, fan: Fan::Each }
+    }
+
+    /// `dY = a·X·dW` of one product.
+    pub fn left(x: Mat<'t, T>, a: T, cols: usize) -> Self {
+        Linear::Left { x: Stack::one(x), a, cols, batches: 1 }
+    }
+
     /// The transposed map. Transposing twice gives the map itself.
     #[must_use]
     pub fn transpose(self) -> Self {
         match self {
-            Linear::Scale { .. } | Linear::Slope { .. } => self,
-            Linear::Right { w, a, rows } => Linear::Right { w: w.t(), a, rows },
-            Linear::Left { x, a, cols } => Linear::Left { x: x.t(), a, cols },
-            Linear::Transpose { rows, cols } => Linear::Transpose { rows: cols, cols: rows },
-            Linear::Sum { rows, cols, a } => Linear::Broadcast { rows, cols, a },
-            Linear::Broadcast { rows, cols, a } => Linear::Sum { rows, cols, a },
+            Linear::Scale { .. } | Linear::Diag { .. } | Linear::Slope { .. } => self,
+            Linear::Right { w, a, rows, batches, fan } => {
+                let fan = match fan {
+                    Fan::Each => Fan::Each,
+                    Fan::Out => Fan::In,
+                    Fan::In => Fan::Out,
+                };
+                Linear::Right { w: w.t(), a, rows, batches, fan }
+            }
+            Linear::Left { x, a, cols, batches } => Linear::Left { x: x.t(), a, cols, batches },
+            Linear::Transpose { batches, rows, cols } => Linear::Transpose { batches, rows: cols, cols: rows },
+            Linear::Sum { axis, a } => Linear::Broadcast { axis, a },
+            Linear::Broadcast { axis, a } => Linear::Sum { axis, a },
             Linear::RowDot { w } => Linear::RowSpread { w },
             Linear::RowSpread { w } => Linear::RowDot { w },
+            Linear::Index { axis, take } => Linear::Scatter { axis, take },
+            Linear::Scatter { axis, take } => Linear::Index { axis, take },
+            Linear::Pool { windows, images, a, picks } => Linear::Unpool { windows, images, a, picks },
+            Linear::Unpool { windows, images, a, picks } => Linear::Pool { windows, images, a, picks },
+            Linear::Patches { windows, images } => Linear::Unpatches { windows, images },
+            Linear::Unpatches { windows, images } => Linear::Patches { windows, images },
         }
     }
 
     /// Entries of a vector that the map takes.
     pub fn inputs(&self) -> usize {
         match *self {
-            Linear::Scale { len, .. } => len,
+            Linear::Scale { len, .. } | Linear::Diag { len, .. } => len,
             Linear::Slope { x, .. } => x.len(),
-            Linear::Right { w, rows, .. } => rows * w.rows(),
-            Linear::Left { x, cols, .. } => x.cols() * cols,
-            Linear::Transpose { rows, cols } | Linear::Sum { rows, cols, .. } => rows * cols,
-            Linear::Broadcast { cols, .. } => cols,
+            Linear::Right { w, rows, batches, fan, .. } => {
+                let different = if fan == Fan::Out { 1 } else { batches };
+                different * rows * w.rows()
+            }
+            Linear::Left { x, cols, batches, .. } => batches * x.cols() * cols,
+            Linear::Transpose { batches, rows, cols } => batches * rows * cols,
+            Linear::Sum { axis, .. } | Linear::Index { axis, .. } => axis.len(),
+            Linear::Broadcast { axis, .. } => axis.outer * axis.inner,
             Linear::RowDot { w } => w.rows() * w.cols(),
             Linear::RowSpread { w } => w.rows(),
+            Linear::Scatter { axis, take } => axis.outer * take.len() * axis.inner,
+            Linear::Pool { windows, images, .. } | Linear::Patches { windows, images } => images * windows.image_len(),
+            Linear::Unpool { windows, images, .. } => images * windows.sites() * windows.channels(),
+            Linear::Unpatches { windows, images } => images * windows.sites() * windows.cells() * windows.channels(),
         }
     }
 
@@ -164,104 +316,49 @@ impl<'t, T: Scalar> Linear<'t, T> {
         self.transpose().inputs()
     }
 
-    /// `dy = L·dx` or `dy += L·dx` for each of `lanes` vectors stacked one after the other.
-    ///
-    /// `scratch` is memory for scaled products that are added to something; it grows as needed and can be shared by all calls.
+    /// The part of the map that reaches example `i` of `n`, where the outputs' outermost axis is the examples and the inputs
+    /// have none: what that example alone sees of what all share.
     ///
     /// # Panics
-    /// If the lengths are not `lanes · inputs()` and `lanes · outputs()`.
-    #[track_caller]
-    pub fn apply(&self, lanes: usize, dx: &[T], to: Accumulate, dy: &mut [T], scratch: &mut Vec<T>) {
-        let (n, m) = (self.inputs(), self.outputs());
-        assert_eq!(dx.len(), lanes * n, "{lanes} lanes of {n} entries are needed, {} were given", dx.len());
-        assert_eq!(dy.len(), lanes * m, "{lanes} lanes of {m} entries result, room for {} was given", dy.len());
-        // The rows of all lanes go through one product.
-        if let Linear::Right { w, a, rows } = *self {
-            let dx = Mat::new(dx, lanes * rows, w.rows());
-            scaled_product(a, dx, w, to, dy, scratch);
-            return;
-        }
-        for k in 0..lanes {
-            self.apply_one(lane(dx, n, k), to, lane_mut(dy, m, k), scratch);
-        }
-    }
-
-    fn apply_one(&self, dx: &[T], to: Accumulate, dy: &mut [T], scratch: &mut Vec<T>) {
-        match *self {
-            Linear::Scale { a, .. } if a == T::ONE => put(to, dy, dx.iter().copied()),
-            Linear::Scale { a, .. } => put(to, dy, dx.iter().map(|&d| a * d)),
-            Linear::Slope { phi, x, y } => T::slope(phi, x, y, dx, to, dy),
-            Linear::Right { w, a, rows } => scaled_product(a, Mat::new(dx, rows, w.rows()), w, to, dy, scratch),
-            Linear::Left { x, a, cols } => scaled_product(a, x, Mat::new(dx, x.cols(), cols), to, dy, scratch),
-            Linear::Transpose { rows, cols } => {
-                put(to, dy, (0..cols).flat_map(|j| (0..rows).map(move |i| dx[i * cols + j])));
-            }
-            Linear::Sum { rows, cols, a } => {
-                if to == Accumulate::Set {
-                    dy.fill(T::ZERO);
-                }
-                for i in 0..rows {
-                    put(Accumulate::Add, dy, dx[i * cols..(i + 1) * cols].iter().map(|&d| a * d));
-                }
-            }
-            Linear::Broadcast { rows, cols, a } => {
-                for i in 0..rows {
-                    put(to, &mut dy[i * cols..(i + 1) * cols], dx.iter().map(|&d| a * d));
-                }
-            }
-            Linear::RowDot { w } => {
-                let n = w.cols();
-                let dot = |i: usize| (0..n).fold(T::ZERO, |sum, j| sum + w.at(i, j) * dx[i * n + j]);
-                put(to, dy, (0..w.rows()).map(dot));
-            }
-            Linear::RowSpread { w } => {
-                let n = w.cols();
-                for i in 0..w.rows() {
-                    put(to, &mut dy[i * n..(i + 1) * n], (0..n).map(|j| w.at(i, j) * dx[i]));
-                }
-            }
-        }
-    }
-
-    /// The part of the map that reaches example `i` of `n`, where the outputs' outermost axis is the examples and the inputs
-    /// have none: the rows of that example alone.
+    /// If the map cannot lead from what examples share to examples.
     #[must_use]
+    #[track_caller]
     pub fn example(self, i: usize, n: usize) -> Self {
-        let of = |rows: usize| {
-            assert_eq!(rows % n, 0, "{rows} rows do not hold {n} examples alike");
-            rows / n
+        let of = |extent: usize| {
+            assert_eq!(extent % n, 0, "{extent} rows do not hold {n} examples alike");
+            extent / n
         };
         match self {
-            Linear::Left { x, a, cols } => {
+            Linear::Left { x, a, cols, batches: 1 } => {
                 let rows = of(x.rows());
-                Linear::Left { x: x.row_range(i * rows..(i + 1) * rows), a, cols }
+                Linear::Left { x: x.row_range(i * rows..(i + 1) * rows), a, cols, batches: 1 }
             }
-            Linear::Broadcast { rows, cols, a } => Linear::Broadcast { rows: of(rows), cols, a },
+            Linear::Right { w, a, rows, batches, fan: Fan::Out } => {
+                let some = of(batches);
+                Linear::Right { w: w.some(i * some..(i + 1) * some), a, rows, batches: some, fan: Fan::Out }
+            }
+            Linear::Broadcast { axis, a } if axis.outer == 1 => Linear::Broadcast { axis: Axis { n: of(axis.n), ..axis }, a },
+            Linear::Index { axis, take: Take::List(list) } if axis.outer == 1 => {
+                let some = of(list.len());
+                Linear::Index { axis, take: Take::List(&list[i * some..(i + 1) * some]) }
+            }
             Linear::Scale { .. }
+            | Linear::Diag { .. }
             | Linear::Slope { .. }
             | Linear::Right { .. }
+            | Linear::Left { .. }
             | Linear::Transpose { .. }
             | Linear::Sum { .. }
+            | Linear::Broadcast { .. }
             | Linear::RowDot { .. }
-            | Linear::RowSpread { .. } => {
+            | Linear::RowSpread { .. }
+            | Linear::Index { .. }
+            | Linear::Scatter { .. }
+            | Linear::Pool { .. }
+            | Linear::Unpool { .. }
+            | Linear::Patches { .. }
+            | Linear::Unpatches { .. } => {
                 panic!("{} does not lead from shared entries to examples", self.name())
-            }
-        }
-    }
-
-    /// Pulls `lanes` cotangents back: the transpose, applied. With `examples`, cotangents `[lanes, examples, ..]` become
-    /// `[lanes · examples, ..]`: the examples turn into lanes instead of being summed.
-    pub fn pull(self, lanes: usize, examples: Option<usize>, g: &[T], to: Accumulate, target: &mut [T], scratch: &mut Vec<T>) {
-        let Some(n) = examples else {
-            self.transpose().apply(lanes, g, to, target, scratch);
-            return;
-        };
-        for i in 0..n {
-            let one = self.example(i, n).transpose();
-            let (len_g, len_target) = (one.inputs(), one.outputs());
-            for k in (0..lanes).map(|lane| lane * n + i) {
-                let (g, target) = (&g[k * len_g..(k + 1) * len_g], &mut target[k * len_target..(k + 1) * len_target]);
-                one.apply(1, g, to, target, scratch);
             }
         }
     }
@@ -269,15 +366,27 @@ impl<'t, T: Scalar> Linear<'t, T> {
     /// Floating-point operations of one application to one lane; a multiplication and an addition count as two.
     pub fn flops(&self) -> u64 {
         let entries = match *self {
-            Linear::Right { w, rows, .. } => rows * w.rows() * w.cols(),
-            Linear::Left { x, cols, .. } => x.rows() * x.cols() * cols,
-            Linear::Transpose { .. } => 0,
+            Linear::Right { w, rows, batches, .. } => batches * rows * w.rows() * w.cols(),
+            Linear::Left { x, cols, batches, .. } => batches * x.rows() * x.cols() * cols,
+            // Numbers only change their place.
+            Linear::Transpose { .. }
+            | Linear::Index { .. }
+            | Linear::Patches { .. }
+            | Linear::Pool { picks: Some(_), .. }
+            | Linear::Unpool { picks: Some(_), .. } => 0,
+            Linear::Scatter { take, .. } if matches!(take, Take::Range { .. }) => 0,
+            Linear::Pool { windows, images, picks: None, .. } | Linear::Unpool { windows, images, picks: None, .. } => {
+                images * windows.sites() * windows.cells() * windows.channels()
+            }
             Linear::Scale { .. }
+            | Linear::Diag { .. }
             | Linear::Slope { .. }
             | Linear::Sum { .. }
             | Linear::Broadcast { .. }
             | Linear::RowDot { .. }
-            | Linear::RowSpread { .. } => self.inputs().max(self.outputs()),
+            | Linear::RowSpread { .. }
+            | Linear::Scatter { .. }
+            | Linear::Unpatches { .. } => self.inputs().max(self.outputs()),
         };
         2 * entries as u64
     }
@@ -286,6 +395,7 @@ impl<'t, T: Scalar> Linear<'t, T> {
     pub fn name(&self) -> &'static str {
         match self {
             Linear::Scale { .. } => "Scale",
+            Linear::Diag { .. } => "Diag",
             Linear::Slope { .. } => "Slope",
             Linear::Right { .. } => "Right",
             Linear::Left { .. } => "Left",
@@ -294,6 +404,12 @@ impl<'t, T: Scalar> Linear<'t, T> {
             Linear::Broadcast { .. } => "Broadcast",
             Linear::RowDot { .. } => "RowDot",
             Linear::RowSpread { .. } => "RowSpread",
+            Linear::Index { .. } => "Index",
+            Linear::Scatter { .. } => "Scatter",
+            Linear::Pool { .. } => "Pool",
+            Linear::Unpool { .. } => "Unpool",
+            Linear::Patches { .. } => "Patches",
+            Linear::Unpatches { .. } => "Unpatches",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The closed set of operations, and the nodes of a tape that they are.
 
 use crate::shape::Shape;
+use crate::windows::Windows;
 use simd::Phi;
 use std::ops::Range;
 
@@ -15,7 +16,31 @@ pub enum Leaf {
     Parameter(usize),
 }
 
-/// An operation with its inputs. Tensors are read as matrices of [`rows`](crate::Shape::rows) by [`cols`](crate::Shape::cols).
+/// Axes that lie side by side: from `first` to before `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Axes {
+    first: u8,
+    end: u8,
+}
+
+impl From<Range<usize>> for Axes {
+    /// # Panics
+    /// If an axis is beyond the fourth.
+    #[track_caller]
+    fn from(axes: Range<usize>) -> Self {
+        assert!(axes.end <= 4, "a tensor has at most four axes, and {axes:?} are asked for");
+        Axes { first: axes.start as u8, end: axes.end as u8 }
+    }
+}
+
+impl From<Axes> for Range<usize> {
+    fn from(axes: Axes) -> Self {
+        usize::from(axes.first)..usize::from(axes.end)
+    }
+}
+
+/// An operation with its inputs. Tensors are read as matrices of [`rows`](crate::Shape::rows) by [`cols`](crate::Shape::cols), or as
+/// `[outer, n, inner]` around an [axis](crate::Axis).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// A value from outside.
@@ -31,22 +56,67 @@ pub enum Op {
         /// The bias `[n_out]` with its scale.
         bias: Option<(Var, f64)>,
     },
-    /// `Y = Xᵀ` of a matrix.
+    /// `Z_b = scale·X_b·Y_b` for all leading axes `b`.
+    Product {
+        /// The left factors `[.., m, k]`, or one `[m, k]` for all.
+        x: Var,
+        /// The right factors, `[.., k, n]`.
+        y: Var,
+        /// The scale of the products.
+        scale: f64,
+    },
+    /// `Y = Xᵀ`: the last two axes are exchanged.
     Transpose(Var),
+    /// The same entries in another shape.
+    Reshape(Var),
     /// `z = x + y`, of one shape.
     Add(Var, Var),
     /// `z = x − y`, of one shape.
     Sub(Var, Var),
+    /// `z = x∘y`, of one shape.
+    Mul(Var, Var),
+    /// `z = x/y`, of one shape.
+    Div(Var, Var),
     /// `y = a·x`.
     Scale(Var, f64),
     /// `y = φ(x)`, entry by entry.
     Map(Phi, Var),
+    /// `y = xᵖ`, entry by entry.
+    Power(Var, f64),
     /// `z_r = Σ_c X_rc·Y_rc`, the scalar product along the last axis.
     RowDot(Var, Var),
+    /// `y_r = √Σ_c X_rc²`, the Euclidean norm along the last axis.
+    Norm(Var),
     /// `y_r = log Σ_c exp(X_rc)`, along the last axis.
     LogSumExp(Var),
-    /// `y = a·Σ x` over all entries, a scalar. It mixes examples.
-    Sum(Var, f64),
+    /// `y[o, i] = a·Σ_k x[o, k, i]`.
+    Sum(Var, Axes, f64),
+    /// `y[o, k, i] = x[o, i]`.
+    Broadcast(Var, Axes),
+    /// `y[o, k, i] = x[o, start + k, i]`.
+    Slice {
+        /// The tensor.
+        x: Var,
+        /// The axis.
+        axis: u8,
+        /// The first place along it.
+        start: usize,
+    },
+    /// Both, one behind the other along an axis.
+    Concat(Var, Var, u8),
+    /// `y[k] = table[rows[k]]`: rows of a table, whose numbers are a constant.
+    Gather {
+        /// The table, `[n_rows, ..]`.
+        table: Var,
+        /// The numbers of the rows, as whole numbers.
+        rows: Var,
+    },
+    /// `y[p, tap, c] = x[cell, c]`: what each window sees, zero beyond the edge.
+    Patches(Var, Windows),
+    /// `y[p, c] = a·Σ x[cell, c]` over the cells of window `p`.
+    Pool(Var, Windows, f64),
+    /// `y[p, c] = max x[cell, c]` over the cells of window `p`.
+    MaxPool(Var, Windows),
 }
 
 impl Op {
@@ -57,14 +127,27 @@ impl Op {
             Op::Leaf(Leaf::Input(_)) => "input",
             Op::Leaf(Leaf::Parameter(_)) => "parameter",
             Op::Affine { .. } => "affine",
+            Op::Product { .. } => "product",
             Op::Transpose(_) => "transpose",
+            Op::Reshape(_) => "reshape",
             Op::Add(..) => "add",
             Op::Sub(..) => "sub",
+            Op::Mul(..) => "mul",
+            Op::Div(..) => "div",
             Op::Scale(..) => "scale",
             Op::Map(phi, _) => phi.name(),
+            Op::Power(..) => "power",
             Op::RowDot(..) => "row_dot",
+            Op::Norm(_) => "norm",
             Op::LogSumExp(_) => "log_sum_exp",
             Op::Sum(..) => "sum",
+            Op::Broadcast(..) => "broadcast",
+            Op::Slice { .. } => "slice",
+            Op::Concat(..) => "concat",
+            Op::Gather { .. } => "gather",
+            Op::Patches(..) => "patches",
+            Op::Pool(..) => "pool",
+            Op::MaxPool(..) => "max_pool",
         }
     }
 
@@ -73,8 +156,27 @@ impl Op {
         let three = match *self {
             Op::Leaf(_) => [None; 3],
             Op::Affine { x, w, bias, .. } => [Some(x), Some(w), bias.map(|(b, _)| b)],
-            Op::Add(x, y) | Op::Sub(x, y) | Op::RowDot(x, y) => [Some(x), Some(y), None],
-            Op::Transpose(x) | Op::Scale(x, _) | Op::Map(_, x) | Op::LogSumExp(x) | Op::Sum(x, _) => [Some(x), None, None],
+            Op::Product { x, y, .. }
+            | Op::Add(x, y)
+            | Op::Sub(x, y)
+            | Op::Mul(x, y)
+            | Op::Div(x, y)
+            | Op::RowDot(x, y)
+            | Op::Concat(x, y, _)
+            | Op::Gather { table: x, rows: y } => [Some(x), Some(y), None],
+            Op::Transpose(x)
+            | Op::Reshape(x)
+            | Op::Scale(x, _)
+            | Op::Map(_, x)
+            | Op::Power(x, _)
+            | Op::Norm(x)
+            | Op::LogSumExp(x)
+            | Op::Sum(x, ..)
+            | Op::Broadcast(x, _)
+            | Op::Slice { x, .. }
+            | Op::Patches(x, _)
+            | Op::Pool(x, ..)
+            | Op::MaxPool(x, _) => [Some(x), None, None],
         };
         three.into_iter().flatten()
     }
@@ -110,6 +212,7 @@ pub struct Node {
     /// Whether it depends on a parameter.
     pub reads_parameters: bool,
     pub(crate) start: usize,
+    /// Where the memory ends that belongs to the node: behind its value is what it saved for its derivative.
     pub(crate) end: usize,
 }
 

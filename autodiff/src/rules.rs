@@ -1,9 +1,10 @@
-//! The rule table: what each operation computes, and what its derivative is.
+//! The rule table: what the derivative of each operation is.
 
-use crate::linear::Linear;
+use crate::linear::{Fan, Linear, Stack, Take};
 use crate::op::{Node, Op, Var};
 use crate::scalar::Scalar;
-use simd::{Accumulate, Mat, MatMut};
+use simd::Mat;
+use std::ops::Range;
 
 /// The values below a node, by variable.
 pub(crate) struct Past<'t, T> {
@@ -11,105 +12,93 @@ pub(crate) struct Past<'t, T> {
     pub(crate) values: &'t [T],
 }
 
-impl<'t, T> Past<'t, T> {
+impl<'t, T: Copy> Past<'t, T> {
+    pub(crate) fn node(&self, v: Var) -> &'t Node {
+        &self.nodes[v.index()]
+    }
+
     pub(crate) fn value(&self, v: Var) -> &'t [T] {
-        &self.values[self.nodes[v.index()].range()]
+        &self.values[self.node(v).range()]
     }
 
     /// What the operation saved for its derivative, behind its value.
     fn saved(&self, v: Var) -> &'t [T] {
-        let node = &self.nodes[v.index()];
+        let node = self.node(v);
         &self.values[node.range().end..node.end]
     }
 
     pub(crate) fn matrix(&self, v: Var) -> Mat<'t, T> {
-        let shape = &self.nodes[v.index()].shape;
+        let shape = &self.node(v).shape;
         Mat::new(self.value(v), shape.rows(), shape.cols())
     }
-}
 
-/// Computes the operation into `out`; `saved` is memory for what the derivative needs besides inputs and output.
-pub(crate) fn evaluate<T: Scalar>(op: Op, past: &Past<'_, T>, out: &mut [T], saved: &mut [T]) {
-    match op {
-        Op::Leaf(_) => unreachable!("leaves are given, not computed"),
-        Op::Affine { x, w, scale, bias } => {
-            let (x, w) = (past.matrix(x), past.matrix(w));
-            T::product(x, w, Accumulate::Set, MatMut::new(out, x.rows(), w.cols()));
-            let a = T::of(scale);
-            let n = w.cols();
-            match bias {
-                Some((b, scale)) if n > 0 => {
-                    let (b, s) = (past.value(b), T::of(scale));
-                    for row in out.chunks_exact_mut(n) {
-                        row.iter_mut().zip(b).for_each(|(z, &b)| *z = a * *z + s * b);
-                    }
-                }
-                Some(_) | None if scale == 1.0 => (),
-                Some(_) | None => out.iter_mut().for_each(|z| *z = a * *z),
-            }
-        }
-        Op::Transpose(x) => {
-            let x = past.matrix(x).t();
-            let columns = x.cols();
-            out.iter_mut().enumerate().for_each(|(i, y)| *y = x.at(i / columns, i % columns));
-        }
-        Op::Add(x, y) => zip(out, past.value(x), past.value(y), |x, y| x + y),
-        Op::Sub(x, y) => zip(out, past.value(x), past.value(y), |x, y| x - y),
-        Op::Scale(x, a) => {
-            let a = T::of(a);
-            out.iter_mut().zip(past.value(x)).for_each(|(y, &x)| *y = a * x);
-        }
-        Op::Map(phi, x) => T::map(phi, past.value(x), out),
-        Op::RowDot(x, y) => {
-            let (x, y) = (past.matrix(x), past.matrix(y));
-            let dot = |i: usize| (0..x.cols()).fold(T::ZERO, |sum, j| sum + x.at(i, j) * y.at(i, j));
-            out.iter_mut().enumerate().for_each(|(i, z)| *z = dot(i));
-        }
-        Op::LogSumExp(x) => T::softmax(past.matrix(x), out, saved),
-        Op::Sum(x, a) => out[0] = T::of(a) * past.value(x).iter().fold(T::ZERO, |sum, &x| sum + x),
+    /// The matrices of the last two axes, or the one that there is.
+    pub(crate) fn matrices(&self, v: Var) -> Stack<'t, T> {
+        let dims = self.node(v).shape.dims();
+        if dims.len() == 2 { Stack::one(self.matrix(v)) } else { Stack::many(self.matrix(v), dims[dims.len() - 2]) }
     }
-}
-
-fn zip<T: Scalar>(out: &mut [T], x: &[T], y: &[T], f: impl Fn(T, T) -> T) {
-    out.iter_mut().zip(x.iter().zip(y)).for_each(|(z, (&x, &y))| *z = f(x, y));
 }
 
 /// Entries that an operation saves for its derivative.
-pub(crate) fn saves(op: Op, nodes: &[Node]) -> usize {
+pub(crate) fn saves(op: Op, nodes: &[Node], out: usize) -> usize {
     match op {
-        // The softmax of every row.
-        Op::LogSumExp(x) => nodes[x.index()].shape.len(),
+        // The softmax of every row, and the unit vector of every row.
+        Op::LogSumExp(x) | Op::Norm(x) => nodes[x.index()].shape.len(),
+        // The slope of every entry, and the place of every maximum.
+        Op::Power(..) | Op::MaxPool(..) => out,
         Op::Leaf(_)
         | Op::Affine { .. }
+        | Op::Product { .. }
         | Op::Transpose(_)
+        | Op::Reshape(_)
         | Op::Add(..)
         | Op::Sub(..)
+        | Op::Mul(..)
+        | Op::Div(..)
         | Op::Scale(..)
         | Op::Map(..)
         | Op::RowDot(..)
-        | Op::Sum(..) => 0,
+        | Op::Sum(..)
+        | Op::Broadcast(..)
+        | Op::Slice { .. }
+        | Op::Concat(..)
+        | Op::Gather { .. }
+        | Op::Patches(..)
+        | Op::Pool(..) => 0,
     }
 }
 
 /// The derivative of a node: one linear map for each of its inputs. This is the only place where an operation says what its derivative is.
+///
+/// Where an operation is linear in all its inputs together, the maps read sizes and constants only, and its value is their sum.
 pub(crate) fn edges<'t, T: Scalar>(node: Var, past: &Past<'t, T>, mut edge: impl FnMut(Var, Linear<'t, T>)) {
-    let n = &past.nodes[node.index()];
-    let shape = |v: Var| &past.nodes[v.index()].shape;
-    let identity = |a: f64| Linear::Scale { a: T::of(a), len: n.shape.len() };
+    let n = past.node(node);
+    let shape = |v: Var| &past.node(v).shape;
+    let len = n.shape.len();
+    let identity = |a: f64| Linear::Scale { a: T::of(a), len };
     match n.op {
         Op::Leaf(_) => (),
         Op::Affine { x, w, scale, bias } => {
             let (rows, cols) = (n.shape.rows(), n.shape.cols());
-            edge(x, Linear::Right { w: past.matrix(w), a: T::of(scale), rows });
-            edge(w, Linear::Left { x: past.matrix(x), a: T::of(scale), cols });
+            edge(x, Linear::right(past.matrix(w), T::of(scale), rows));
+            edge(w, Linear::left(past.matrix(x), T::of(scale), cols));
             if let Some((b, scale)) = bias {
-                edge(b, Linear::Broadcast { rows, cols, a: T::of(scale) });
+                edge(b, Linear::Broadcast { axis: n.shape.axes(0..n.shape.rank() - 1), a: T::of(scale) });
             }
         }
-        Op::Transpose(x) => {
-            let shape = shape(x);
-            edge(x, Linear::Transpose { rows: shape.rows(), cols: shape.cols() });
+        Op::Product { x, y, scale } => {
+            let (left, right, a) = (past.matrices(x), past.matrices(y), T::of(scale));
+            let batches = n.shape.dims()[..n.shape.rank() - 2].iter().product();
+            let fan = if shape(x).rank() == 2 { Fan::Out } else { Fan::Each };
+            edge(x, Linear::Right { w: right, a, rows: left.rows(), batches, fan });
+            edge(y, Linear::Left { x: left, a, cols: right.cols(), batches });
         }
+        Op::Transpose(x) => {
+            let (dims, last) = (shape(x).dims(), shape(x).rank());
+            let batches = dims[..last - 2].iter().product();
+            edge(x, Linear::Transpose { batches, rows: dims[last - 2], cols: dims[last - 1] });
+        }
+        Op::Reshape(x) => edge(x, identity(1.0)),
         Op::Add(x, y) => {
             edge(x, identity(1.0));
             edge(y, identity(1.0));
@@ -118,16 +107,48 @@ pub(crate) fn edges<'t, T: Scalar>(node: Var, past: &Past<'t, T>, mut edge: impl
             edge(x, identity(1.0));
             edge(y, identity(-1.0));
         }
+        Op::Mul(x, y) => {
+            edge(x, Linear::Diag { a: T::ONE, times: Some(past.value(y)), over: None, len });
+            edge(y, Linear::Diag { a: T::ONE, times: Some(past.value(x)), over: None, len });
+        }
+        Op::Div(x, y) => {
+            edge(x, Linear::Diag { a: T::ONE, times: None, over: Some(past.value(y)), len });
+            edge(y, Linear::Diag { a: T::of(-1.0), times: Some(past.value(node)), over: Some(past.value(y)), len });
+        }
         Op::Scale(x, a) => edge(x, identity(a)),
         Op::Map(phi, x) => edge(x, Linear::Slope { phi, x: past.value(x), y: past.value(node) }),
+        Op::Power(x, _) => edge(x, Linear::Diag { a: T::ONE, times: Some(past.saved(node)), over: None, len }),
         Op::RowDot(x, y) => {
             edge(x, Linear::RowDot { w: past.matrix(y) });
             edge(y, Linear::RowDot { w: past.matrix(x) });
         }
-        Op::LogSumExp(x) => {
+        Op::Norm(x) | Op::LogSumExp(x) => {
             let shape = shape(x);
             edge(x, Linear::RowDot { w: Mat::new(past.saved(node), shape.rows(), shape.cols()) });
         }
-        Op::Sum(x, a) => edge(x, Linear::Sum { rows: shape(x).len(), cols: 1, a: T::of(a) }),
+        Op::Sum(x, axes, a) => edge(x, Linear::Sum { axis: shape(x).axes(axes.into()), a: T::of(a) }),
+        Op::Broadcast(x, axes) => edge(x, Linear::Broadcast { axis: n.shape.axes(axes.into()), a: T::ONE }),
+        Op::Slice { x, axis, start } => {
+            let len = n.shape.dims()[usize::from(axis)];
+            edge(x, Linear::Index { axis: shape(x).axes(single(axis)), take: Take::Range { start, len } });
+        }
+        Op::Concat(x, y, at) => {
+            let [before, behind] = [x, y].map(|v| shape(v).dims()[usize::from(at)]);
+            let axis = n.shape.axes(single(at));
+            edge(x, Linear::Scatter { axis, take: Take::Range { start: 0, len: before } });
+            edge(y, Linear::Scatter { axis, take: Take::Range { start: before, len: behind } });
+        }
+        Op::Gather { table, rows } => {
+            edge(table, Linear::Index { axis: shape(table).axes(0..1), take: Take::List(past.value(rows)) });
+        }
+        Op::Patches(x, windows) => edge(x, Linear::Patches { windows, images: shape(x).dims()[0] }),
+        Op::Pool(x, windows, a) => edge(x, Linear::Pool { windows, images: shape(x).dims()[0], a: T::of(a), picks: None }),
+        Op::MaxPool(x, windows) => {
+            edge(x, Linear::Pool { windows, images: shape(x).dims()[0], a: T::ONE, picks: Some(past.saved(node)) });
+        }
     }
+}
+
+fn single(axis: u8) -> Range<usize> {
+    usize::from(axis)..usize::from(axis) + 1
 }

@@ -26,6 +26,8 @@ pub trait Scalar:
     const ZERO: Self;
     /// 1.
     const ONE: Self;
+    /// Memory in which array operations take a number apart; nothing for real numbers.
+    type Parts: Clone + Debug + Default + Send + Sync;
     /// The constant `x`, rounded.
     fn of(x: f64) -> Self;
     /// The value itself, without tangents: comparisons look at it and at nothing else.
@@ -34,14 +36,32 @@ pub trait Scalar:
     fn phi(phi: Phi, x: Self) -> Self;
     /// `ln x`.
     fn ln(self) -> Self;
+    /// `√x`.
+    fn sqrt(self) -> Self;
+    /// `xᵖ`. Its derivative `p·xᵖ⁻¹` is 0 everywhere for `p = 0`.
+    fn powf(self, p: f64) -> Self;
     /// `c = a·b` or `c += a·b`.
-    fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, c: MatMut<'_, Self>);
+    fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, c: MatMut<'_, Self>, parts: &mut Self::Parts);
     /// `y = φ(x)`, entry by entry.
-    fn map(phi: Phi, x: &[Self], y: &mut [Self]);
+    fn map(phi: Phi, x: &[Self], y: &mut [Self], parts: &mut Self::Parts);
     /// `dy = φ'(x)·dx` or `dy += φ'(x)·dx`, entry by entry; `y = φ(x)` is given.
-    fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self]);
+    fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self], parts: &mut Self::Parts);
     /// Row by row `log Σ exp(x)` and `exp(x) / Σ exp(x)`.
     fn softmax(x: Mat<'_, Self>, log_sum_exp: &mut [Self], softmax: &mut [Self]);
+}
+
+/// Memory for intermediate results, which grows as needed and is reused by all that follows.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch<T: Scalar> {
+    pub(crate) values: Vec<T>,
+    pub(crate) parts: T::Parts,
+}
+
+impl<T: Scalar> Scratch<T> {
+    /// No memory yet.
+    pub fn new() -> Self {
+        Scratch { values: Vec::new(), parts: T::Parts::default() }
+    }
 }
 
 macro_rules! real {
@@ -49,6 +69,7 @@ macro_rules! real {
         impl Scalar for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            type Parts = ();
             fn of(x: f64) -> Self {
                 <Self as Float>::of(x)
             }
@@ -61,13 +82,19 @@ macro_rules! real {
             fn ln(self) -> Self {
                 self.ln()
             }
-            fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, c: MatMut<'_, Self>) {
+            fn sqrt(self) -> Self {
+                self.sqrt()
+            }
+            fn powf(self, p: f64) -> Self {
+                self.powf(<Self as Float>::of(p))
+            }
+            fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, c: MatMut<'_, Self>, (): &mut ()) {
                 simd::product(a, b, to, c);
             }
-            fn map(phi: Phi, x: &[Self], y: &mut [Self]) {
+            fn map(phi: Phi, x: &[Self], y: &mut [Self], (): &mut ()) {
                 simd::map(phi, x, y);
             }
-            fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self]) {
+            fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self], (): &mut ()) {
                 simd::slope(phi, x, y, dx, to, dy);
             }
             fn softmax(x: Mat<'_, Self>, log_sum_exp: &mut [Self], softmax: &mut [Self]) {

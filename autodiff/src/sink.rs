@@ -2,7 +2,7 @@
 
 use crate::linear::Linear;
 use crate::op::Leaf;
-use crate::scalar::Scalar;
+use crate::scalar::{Scalar, Scratch};
 use crate::tape::Tape;
 use simd::Accumulate;
 
@@ -50,7 +50,7 @@ pub struct Contribution<'t, T: Copy> {
 
 impl<T: Scalar> Contribution<'_, T> {
     /// The cotangent of the leaf: `[lanes, leaf]`, or `[lanes · N, leaf]` if examples are kept apart.
-    pub fn pull(&self, to: Accumulate, target: &mut [T], scratch: &mut Vec<T>) {
+    pub fn pull(&self, to: Accumulate, target: &mut [T], scratch: &mut Scratch<T>) {
         self.edge.pull(self.lanes, self.examples, self.g, to, target, scratch);
     }
 }
@@ -64,7 +64,7 @@ pub trait Sink<T: Scalar> {
     /// Called before the first contribution; `examples` is their number if they are kept apart.
     fn start(&mut self, tape: &Tape<T>, lanes: usize, examples: Option<usize>);
     /// Called for every edge that ends at a leaf. `scratch` is memory for [`Linear::apply`].
-    fn take(&mut self, contribution: Contribution<'_, T>, scratch: &mut Vec<T>);
+    fn take(&mut self, contribution: Contribution<'_, T>, scratch: &mut Scratch<T>);
     /// Called after the last contribution.
     fn finish(&mut self);
 }
@@ -94,7 +94,7 @@ impl<T: Scalar> Buffers<T> {
         }
     }
 
-    fn take(&mut self, contribution: &Contribution<'_, T>, scratch: &mut Vec<T>) {
+    fn take(&mut self, contribution: &Contribution<'_, T>, scratch: &mut Scratch<T>) {
         let (values, touched) = match contribution.leaf {
             Leaf::Input(i) => &mut self.inputs[i],
             Leaf::Parameter(i) => &mut self.parameters[i],
@@ -150,7 +150,7 @@ impl<T: Scalar> Sink<T> for Gradient<T> {
     fn start(&mut self, tape: &Tape<T>, lanes: usize, _: Option<usize>) {
         self.buffers.start(tape, self.wrt, lanes, lanes);
     }
-    fn take(&mut self, contribution: Contribution<'_, T>, scratch: &mut Vec<T>) {
+    fn take(&mut self, contribution: Contribution<'_, T>, scratch: &mut Scratch<T>) {
         self.buffers.take(&contribution, scratch);
     }
     fn finish(&mut self) {
@@ -189,7 +189,7 @@ impl<T: Scalar> Sink<T> for PerExample<T> {
     fn start(&mut self, tape: &Tape<T>, lanes: usize, examples: Option<usize>) {
         self.buffers.start(tape, Wrt::PARAMETERS, lanes, lanes * examples.unwrap_or(1));
     }
-    fn take(&mut self, contribution: Contribution<'_, T>, scratch: &mut Vec<T>) {
+    fn take(&mut self, contribution: Contribution<'_, T>, scratch: &mut Scratch<T>) {
         self.buffers.take(&contribution, scratch);
     }
     fn finish(&mut self) {
@@ -266,21 +266,23 @@ impl<T: Scalar> Sink<T> for Factors<T> {
         self.uses.clear();
         self.uses.resize_with(tape.parameters().len(), Vec::new);
     }
-    fn take(&mut self, contribution: Contribution<'_, T>, scratch: &mut Vec<T>) {
+    fn take(&mut self, contribution: Contribution<'_, T>, scratch: &mut Scratch<T>) {
         let Leaf::Parameter(parameter) = contribution.leaf else { unreachable!("only parameters are wanted") };
         let g = contribution.g;
         let found = match (contribution.examples, contribution.edge) {
-            (Some(_), Linear::Left { x, a, cols }) => {
+            (Some(_), Linear::Left { x, a, cols, batches: 1 }) => {
+                let x = x.matrix(0);
                 let features = match x.as_slice() {
                     Some(all) => all.to_vec(),
                     None => (0..x.rows()).flat_map(|i| (0..x.cols()).map(move |j| x.at(i, j))).collect(),
                 };
                 Use::Outer { x: features, g: g.to_vec(), n_in: x.cols(), n_out: cols, scale: a }
             }
-            (Some(_), Linear::Broadcast { cols, a, .. }) => Use::Ones { g: g.to_vec(), n_out: cols, scale: a },
+            (Some(_), Linear::Broadcast { axis, a }) if axis.outer == 1 => Use::Ones { g: g.to_vec(), n_out: axis.inner, scale: a },
             (
                 Some(_) | None,
                 Linear::Scale { .. }
+                | Linear::Diag { .. }
                 | Linear::Slope { .. }
                 | Linear::Right { .. }
                 | Linear::Left { .. }
@@ -288,7 +290,13 @@ impl<T: Scalar> Sink<T> for Factors<T> {
                 | Linear::Sum { .. }
                 | Linear::Broadcast { .. }
                 | Linear::RowDot { .. }
-                | Linear::RowSpread { .. },
+                | Linear::RowSpread { .. }
+                | Linear::Index { .. }
+                | Linear::Scatter { .. }
+                | Linear::Pool { .. }
+                | Linear::Unpool { .. }
+                | Linear::Patches { .. }
+                | Linear::Unpatches { .. },
             ) => {
                 let mut rows = vec![T::ZERO; self.lanes * self.examples * contribution.edge.inputs()];
                 contribution.pull(Accumulate::Set, &mut rows, scratch);

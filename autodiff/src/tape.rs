@@ -1,11 +1,11 @@
 //! The tape: operations that were carried out, in order, with their values in one arena.
 
+use crate::evaluate::evaluate;
 use crate::linear::Linear;
 use crate::op::{Leaf, Node, Op, Var};
 use crate::rules::{self, Past};
-use crate::scalar::Scalar;
+use crate::scalar::{Scalar, Scratch};
 use crate::shape::Shape;
-use simd::Phi;
 use std::fmt;
 
 /// A place on a tape to go back to.
@@ -36,19 +36,20 @@ pub struct Mark {
 /// # Ok::<(), autodiff::Refusal>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Tape<T> {
+pub struct Tape<T: Scalar> {
     nodes: Vec<Node>,
     /// Never shrinks, so that a warm tape neither allocates nor fills.
     arena: Vec<T>,
     used: usize,
     inputs: usize,
     parameters: Vec<Var>,
+    scratch: Scratch<T>,
 }
 
 impl<T: Scalar> Tape<T> {
     /// An empty tape.
     pub fn new() -> Self {
-        Tape { nodes: Vec::new(), arena: Vec::new(), used: 0, inputs: 0, parameters: Vec::new() }
+        Tape { nodes: Vec::new(), arena: Vec::new(), used: 0, inputs: 0, parameters: Vec::new(), scratch: Scratch::new() }
     }
 
     /// The place that the recording has come to.
@@ -98,115 +99,33 @@ impl<T: Scalar> Tape<T> {
     fn leaf(&mut self, leaf: Leaf, shape: Shape, values: &[T], per_example: bool) -> Var {
         assert_eq!(shape.len(), values.len(), "shape {shape} needs {} values, {} were given", shape.len(), values.len());
         assert!(!per_example || !shape.dims().is_empty(), "axis 0 is the examples, and a scalar has no axis");
-        self.grow(self.used + values.len());
-        self.arena[self.used..self.used + values.len()].copy_from_slice(values);
-        self.keep(Op::Leaf(leaf), shape, per_example, values.len())
+        let (start, end) = (self.used, self.used + values.len());
+        self.grow(end);
+        self.arena[start..end].copy_from_slice(values);
+        self.used = end;
+        self.keep(Op::Leaf(leaf), shape, per_example, start, end)
     }
 
-    /// `scale·X·W + s·1·β`: `x` is `[.., n_in]`, `w` is `[n_in, n_out]`, the bias with its scale `s` is `[n_out]`.
-    ///
-    /// # Panics
-    /// If the shapes do not fit, or if `w` or the bias belongs to examples.
-    #[track_caller]
-    pub fn affine(&mut self, x: Var, w: Var, scale: f64, bias: Option<(Var, f64)>) -> Var {
-        let (left, right) = (self.shape(x), self.shape(w));
-        assert!(right.dims().len() == 2 && !left.dims().is_empty(), "affine needs [.., n_in] and [n_in, n_out], given {left} and {right}");
-        assert_eq!(left.cols(), right.rows(), "affine needs [.., n_in] and [n_in, n_out], given {left} and {right}");
-        assert!(!self.node(w).per_example, "the weight of an affine map, {right}, must be shared by the examples");
-        let shape = left.with_cols(right.cols());
-        if let Some((b, _)) = bias {
-            let b_shape = self.shape(b);
-            assert_eq!(b_shape.dims(), [right.cols()], "the bias of {shape} has shape [{}], given {b_shape}", right.cols());
-            assert!(!self.node(b).per_example, "the bias of an affine map, {b_shape}, must be shared by the examples");
+    /// Runs the operation and keeps it.
+    pub(crate) fn record(&mut self, op: Op, shape: Shape, per_example: bool) -> Var {
+        let len = shape.len();
+        if let Op::Reshape(x) = op {
+            // The entries stay where they are.
+            let start = self.nodes[x.index()].start;
+            return self.keep(op, shape, per_example, start, start + len);
         }
-        self.record(Op::Affine { x, w, scale, bias }, shape, self.node(x).per_example)
+        let (start, end) = (self.used, self.used + len + rules::saves(op, &self.nodes, len));
+        self.grow(end);
+        let node = self.keep(op, shape, per_example, start, end);
+        self.used = end;
+        // An operation reads below its start and writes above it, so one split is the whole proof that they do not alias.
+        let (below, above) = self.arena.split_at_mut(start);
+        let (out, saved) = above[..end - start].split_at_mut(len);
+        evaluate(node, &Past { nodes: &self.nodes, values: below }, out, saved, &mut self.scratch);
+        node
     }
 
-    /// The transpose of a matrix that is shared by the examples.
-    ///
-    /// # Panics
-    /// If `x` has not two axes, or if its first is the examples.
-    #[track_caller]
-    pub fn transpose(&mut self, x: Var) -> Var {
-        let shape = self.shape(x);
-        assert_eq!(shape.dims().len(), 2, "only a matrix is transposed, given {shape}");
-        assert!(!self.node(x).per_example, "axis 0 of {shape} is the examples: transposing would mix them");
-        self.record(Op::Transpose(x), Shape::from([shape.cols(), shape.rows()]), false)
-    }
-
-    /// `x + y`, of one shape.
-    #[track_caller]
-    pub fn add(&mut self, x: Var, y: Var) -> Var {
-        let shape = self.same_shape("add", x, y);
-        self.record(Op::Add(x, y), shape, self.node(x).per_example)
-    }
-
-    /// `x − y`, of one shape.
-    #[track_caller]
-    pub fn sub(&mut self, x: Var, y: Var) -> Var {
-        let shape = self.same_shape("sub", x, y);
-        self.record(Op::Sub(x, y), shape, self.node(x).per_example)
-    }
-
-    /// `a·x`.
-    pub fn scale(&mut self, x: Var, a: f64) -> Var {
-        self.record(Op::Scale(x, a), self.shape(x).clone(), self.node(x).per_example)
-    }
-
-    /// `φ(x)`, entry by entry.
-    pub fn map(&mut self, phi: Phi, x: Var) -> Var {
-        self.record(Op::Map(phi, x), self.shape(x).clone(), self.node(x).per_example)
-    }
-
-    /// `z_r = Σ_c X_rc·Y_rc`: the last axis is summed away.
-    #[track_caller]
-    pub fn row_dot(&mut self, x: Var, y: Var) -> Var {
-        let shape = self.same_shape("row_dot", x, y);
-        self.needs_columns("row_dot", x);
-        self.record(Op::RowDot(x, y), shape.without_cols(), self.node(x).per_example)
-    }
-
-    /// `y_r = log Σ_c exp(X_rc)`: the last axis is summed away. Entries of ±1000 do no harm.
-    #[track_caller]
-    pub fn log_sum_exp(&mut self, x: Var) -> Var {
-        self.needs_columns("log_sum_exp", x);
-        self.record(Op::LogSumExp(x), self.shape(x).without_cols(), self.node(x).per_example)
-    }
-
-    /// `a·Σ x` over all entries: a scalar. Over examples it is the end of what one example is.
-    pub fn sum(&mut self, x: Var, a: f64) -> Var {
-        self.record(Op::Sum(x, a), Shape::scalar(), false)
-    }
-
-    #[track_caller]
-    fn same_shape(&self, op: &str, x: Var, y: Var) -> Shape {
-        let (left, right) = (self.node(x), self.node(y));
-        assert_eq!(left.shape, right.shape, "{op} needs two equal shapes, given {} and {}", left.shape, right.shape);
-        assert_eq!(
-            left.per_example, right.per_example,
-            "{op} of {} and {}: the first axis of one is the examples, of the other it is not",
-            left.shape, right.shape
-        );
-        left.shape.clone()
-    }
-
-    #[track_caller]
-    fn needs_columns(&self, op: &str, x: Var) {
-        let (shape, axes) = (self.shape(x), 1 + usize::from(self.node(x).per_example));
-        assert!(shape.dims().len() >= axes, "{op} sums the last axis away, and {shape} has none to spare");
-    }
-
-    fn record(&mut self, op: Op, shape: Shape, per_example: bool) -> Var {
-        let (len, saves) = (shape.len(), rules::saves(op, &self.nodes));
-        self.grow(self.used + len + saves);
-        // An operation reads below `used` and writes above it, so one split is the whole proof that they do not alias.
-        let (below, above) = self.arena.split_at_mut(self.used);
-        let (out, saved) = above[..len + saves].split_at_mut(len);
-        rules::evaluate(op, &Past { nodes: &self.nodes, values: below }, out, saved);
-        self.keep(op, shape, per_example, len + saves)
-    }
-
-    fn keep(&mut self, op: Op, shape: Shape, per_example: bool, len: usize) -> Var {
+    fn keep(&mut self, op: Op, shape: Shape, per_example: bool, start: usize, end: usize) -> Var {
         let mut node = Node {
             op,
             shape,
@@ -214,8 +133,8 @@ impl<T: Scalar> Tape<T> {
             mixes: false,
             reads_inputs: matches!(op, Op::Leaf(Leaf::Input(_))),
             reads_parameters: matches!(op, Op::Leaf(Leaf::Parameter(_))),
-            start: self.used,
-            end: self.used + len,
+            start,
+            end,
         };
         for input in op.inputs() {
             let input = &self.nodes[input.index()];
@@ -223,7 +142,6 @@ impl<T: Scalar> Tape<T> {
             node.reads_inputs |= input.reads_inputs;
             node.reads_parameters |= input.reads_parameters;
         }
-        self.used = node.end;
         self.nodes.push(node);
         Var::from_index(self.nodes.len() - 1)
     }
@@ -291,6 +209,8 @@ impl<T: Scalar> Tape<T> {
     /// The derivative of a node: one linear map for each of its inputs. [`push`](Tape::push) applies these maps, [`pull`](Tape::pull) their
     /// transposes.
     pub fn edges<'t>(&'t self, node: Var, edge: impl FnMut(Var, Linear<'t, T>)) {
+        #[cfg(test)]
+        let edge = crate::faults::plant(self.node(node).op.name(), edge);
         rules::edges(node, &Past { nodes: &self.nodes, values: &self.arena }, edge);
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! The laws of derivatives cannot see an error that value and derivative share; these tests can.
 
-use autodiff::{Contribution, Dual, Factors, Flow, Gradient, Leaf, Linear, Mat, PerExample, Phi, Refusal, Scalar, Sink, Tape, Use, Wrt};
+use autodiff::{
+    Contribution, Dual, Factors, Flow, Gradient, Leaf, Linear, Mat, PerExample, Phi, Planes, Refusal, Scalar, Scratch, Sink, Tape, Use, Wrt,
+};
 use std::f64::consts::LN_2;
 
 const X: [f64; 6] = [0.3, -0.5, 0.9, 0.2, -1.1, 0.4];
@@ -145,7 +147,7 @@ fn products_and_slopes_of_duals_add_to_what_is_there() {
     assert_eq!(gradient.input(0), [dual(4.0, 4.0)]);
     let mut dy = [dual(10.0, 20.0)];
     let (x, y, dx) = ([dual(0.0, 0.0)], [dual(1.0, 0.0)], [dual(3.0, 4.0)]);
-    Dual::slope(Phi::Exp, &x, &y, &dx, Accumulate::Add, &mut dy);
+    Dual::slope(Phi::Exp, &x, &y, &dx, Accumulate::Add, &mut dy, &mut Planes::default());
     assert_eq!(dy, [dual(13.0, 24.0)]);
 }
 
@@ -216,8 +218,8 @@ fn strided_features_are_kept_in_the_order_of_their_rows() {
     tape.parameter([2, 1], &[0.0, 0.0]);
     let mut factors = Factors::new();
     factors.start(&tape, 1, Some(3));
-    let edge = Linear::Left { x, a: 0.5, cols: 1 };
-    factors.take(Contribution { leaf: Leaf::Parameter(0), edge, lanes: 1, examples: Some(3), g: &g }, &mut Vec::new());
+    let edge = Linear::left(x, 0.5, 1);
+    factors.take(Contribution { leaf: Leaf::Parameter(0), edge, lanes: 1, examples: Some(3), g: &g }, &mut Scratch::new());
     let [Use::Outer { x, n_in: 2, n_out: 1, scale: 0.5, .. }] = &factors.uses()[0][..] else { panic!("{:?}", factors.uses()) };
     assert_eq!(x[..], [X[0], X[3], X[1], X[4], X[2], X[5]]);
 }

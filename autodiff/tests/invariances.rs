@@ -1,6 +1,6 @@
 //! What must not change a derivative: scaling and adding directions, the order of examples, strides, what a buffer held before.
 
-use autodiff::{Accumulate, Differentiable, Factors, Flow, Gradient, Leaf, Linear, Mat, PerExample, Phi, Point, Scalar, Shape};
+use autodiff::{Accumulate, Differentiable, Factors, Flow, Gradient, Leaf, Linear, Mat, PerExample, Phi, Point, Scalar, Scratch, Shape};
 use autodiff::{Tape, Var, Wrt, check_grads};
 use proptest::prelude::*;
 
@@ -106,7 +106,7 @@ fn dot<T: Scalar>(x: &[T], y: &[T]) -> f64 {
 
 /// Every kind of map that holds a matrix.
 fn maps(w: Mat<'_, f64>, a: f64, k: usize) -> [Linear<'_, f64>; 4] {
-    [Linear::Right { w, a, rows: k }, Linear::Left { x: w, a, cols: k }, Linear::RowDot { w }, Linear::RowSpread { w }]
+    [Linear::right(w, a, k), Linear::left(w, a, k), Linear::RowDot { w }, Linear::RowSpread { w }]
 }
 
 proptest! {
@@ -195,7 +195,7 @@ proptest! {
         let laid_out: Vec<f64> = (0..m).flat_map(|i| (0..n).map(move |j| strided.at(i, j))).collect();
         let contiguous = Mat::new(&laid_out, m, n);
         let a = [1.0, -1.0, 0.7][a];
-        let mut scratch = Vec::new();
+        let mut scratch = Scratch::new();
         for (one, two) in maps(strided, a, k).into_iter().zip(maps(contiguous, a, k)) {
             for to in [Accumulate::Set, Accumulate::Add] {
                 for (one, two) in [(one, two), (one.transpose(), two.transpose())] {

@@ -225,7 +225,7 @@ fn a_sink_may_count_what_arrives() {
         fn start(&mut self, _: &Tape<f64>, _: usize, _: Option<usize>) {
             self.0 = 0;
         }
-        fn take(&mut self, contribution: autodiff::Contribution<'_, f64>, _: &mut Vec<f64>) {
+        fn take(&mut self, contribution: autodiff::Contribution<'_, f64>, _: &mut autodiff::Scratch<f64>) {
             assert_eq!(contribution.edge.outputs(), contribution.g.len());
             self.0 += 1;
         }

@@ -1,0 +1,171 @@
+//! Faults planted in the rule table, to show that the checks find them.
+//!
+//! [`plant`] wraps the reader of the rule table, and while the faulty edge is being read, [`apply`] carries out the wrong map in place of the
+//! right one. The tests below plant every kind of fault at every edge of every operation, one at a time.
+
+use crate::linear::Linear;
+use crate::op::Var;
+use crate::scalar::{Scalar, Scratch};
+use simd::Accumulate;
+use std::cell::Cell;
+
+/// What is wrong with a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The map has the opposite sign.
+    Sign,
+    /// The map is 1.5 times what it should be.
+    Factor,
+    /// The map is left out.
+    Missing,
+    /// The map takes the entries of its input in the opposite order.
+    Transposed,
+    /// What arrives overwrites what was there.
+    Dropped,
+    /// The transposed map has the opposite sign, the map itself is right: the two modes disagree.
+    Backward,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 6] = [Kind::Sign, Kind::Factor, Kind::Missing, Kind::Transposed, Kind::Dropped, Kind::Backward];
+}
+
+/// One wrong rule: an operation, one of its edges, and what is wrong there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) op: &'static str,
+    pub(crate) edge: usize,
+    pub(crate) kind: Kind,
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Fault>> = const { Cell::new(None) };
+    static ACTIVE: Cell<Option<Kind>> = const { Cell::new(None) };
+    static BACKWARD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` with a wrong rule.
+pub(crate) fn with<R>(fault: Fault, f: impl FnOnce() -> R) -> R {
+    PLANTED.set(Some(fault));
+    let result = f();
+    PLANTED.set(None);
+    result
+}
+
+/// The reader of an operation's edges, with the planted fault in force while it reads the faulty one.
+pub(crate) fn plant<'t, T: Scalar>(op: &'static str, mut edge: impl FnMut(Var, Linear<'t, T>)) -> impl FnMut(Var, Linear<'t, T>) {
+    let mut i = 0;
+    move |x, linear| {
+        ACTIVE.set(PLANTED.get().filter(|fault| fault.op == op && fault.edge == i).map(|fault| fault.kind));
+        edge(x, linear);
+        ACTIVE.set(None);
+        i += 1;
+    }
+}
+
+/// What is wrong with the edge that is being read.
+pub(crate) fn active() -> Option<Kind> {
+    ACTIVE.get()
+}
+
+/// Runs `f`, which applies a transposed map.
+pub(crate) fn backward<R>(f: impl FnOnce() -> R) -> R {
+    BACKWARD.set(true);
+    let result = f();
+    BACKWARD.set(false);
+    result
+}
+
+/// [`Linear::apply`] with something wrong. The same is wrong in the transposed map, as it would be in a table that both modes read.
+pub(crate) fn apply<T: Scalar>(
+    kind: Kind,
+    map: &Linear<'_, T>,
+    lanes: usize,
+    dx: &[T],
+    to: Accumulate,
+    dy: &mut [T],
+    scratch: &mut Scratch<T>,
+) {
+    let scaled = |a: f64| dx.iter().map(|&d| T::of(a) * d).collect::<Vec<_>>();
+    let backward = BACKWARD.get();
+    match kind {
+        Kind::Sign => map.apply_right(lanes, &scaled(-1.0), to, dy, scratch),
+        Kind::Factor => map.apply_right(lanes, &scaled(1.5), to, dy, scratch),
+        Kind::Missing => map.apply_right(lanes, &scaled(0.0), to, dy, scratch),
+        Kind::Backward => map.apply_right(lanes, &scaled(if backward { -1.0 } else { 1.0 }), to, dy, scratch),
+        Kind::Dropped => map.apply_right(lanes, dx, Accumulate::Set, dy, scratch),
+        Kind::Transposed => {
+            let reversed = |x: &[T], len: usize| x.chunks(len.max(1)).flat_map(|lane| lane.iter().rev().copied()).collect::<Vec<_>>();
+            if backward {
+                let mut back = vec![T::ZERO; dy.len()];
+                map.apply_right(lanes, dx, Accumulate::Set, &mut back, scratch);
+                crate::apply::put(to, dy, reversed(&back, map.outputs()).into_iter());
+            } else {
+                map.apply_right(lanes, &reversed(dx, map.inputs()), to, dy, scratch);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, Kind, with};
+    use crate::catalog::{Case, N_OPS, number};
+    use crate::{Differentiable, Point, Tape, Var, check_grads};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const SEED: u64 = 5;
+
+    fn record(case: Case, at: &Point) -> Tape<f64> {
+        let mut tape = Tape::new();
+        let parameters: Vec<Var> = at.parameters.iter().map(|(shape, x)| tape.parameter(shape.clone(), x)).collect();
+        let inputs: Vec<Var> = at.inputs.iter().map(|(shape, x)| tape.input(shape.clone(), x)).collect();
+        case.record(&mut tape, &inputs, &parameters);
+        tape
+    }
+
+    /// The cases in which each edge of each operation occurs.
+    fn edges() -> BTreeMap<(&'static str, usize), Vec<Case>> {
+        let mut found: BTreeMap<_, Vec<Case>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for case in Case::all() {
+            let tape = record(case, &case.point(3, SEED));
+            for v in tape.vars() {
+                let mut i = 0;
+                seen.insert(number(&tape.node(v).op));
+                tape.edges(v, |_, _| {
+                    let cases = found.entry((tape.node(v).op.name(), i)).or_default();
+                    if cases.last() != Some(&case) {
+                        cases.push(case);
+                    }
+                    i += 1;
+                });
+            }
+        }
+        assert_eq!(seen.len(), N_OPS, "every operation has a case, and only {seen:?} have");
+        found
+    }
+
+    #[test]
+    fn every_planted_fault_is_caught() {
+        let mut missed = Vec::new();
+        let mut table = String::new();
+        for ((op, edge), cases) in edges() {
+            table += &format!("| `{op}` {edge} |");
+            for kind in Kind::ALL {
+                let caught = cases.iter().find_map(|case| {
+                    let at = case.point(3, SEED);
+                    assert_eq!(check_grads(case, &at, SEED).err(), None, "{case:?} without a fault");
+                    with(Fault { op, edge, kind }, || check_grads(case, &at, SEED)).err()
+                });
+                match caught {
+                    Some(error) => table += &format!(" {} |", error.law),
+                    None => missed.push((op, edge, kind)),
+                }
+            }
+            table += "\n";
+        }
+        println!("{table}");
+        assert!(missed.is_empty(), "faults that no law has found: {missed:#?}");
+    }
+}

@@ -1,0 +1,112 @@
+//! Windows that move over images.
+
+use simd::{Border, Convolution, Padding};
+
+/// Windows that move over images `[n, height, width, channels]`, with what lies beyond the edge. Pairs are [along the height, along the
+/// width].
+///
+/// Window `(p, q)` has its cell `(dy, dx)` at the place `(s₀·p + dy − lo₀, s₁·q + dx − lo₁)` of the image, with the strides `s` and `lo`
+/// cells of padding before the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Windows(Convolution);
+
+impl Windows {
+    /// SAME: `⌈n/s⌉` windows along an axis of `n` cells; `max((⌈n/s⌉ − 1)·s + f − n, 0)` zeros are shared by both sides, the odd one behind.
+    ///
+    /// # Panics
+    /// If a stride is 0.
+    #[track_caller]
+    pub fn same(image: [usize; 2], channels: usize, window: [usize; 2], stride: [usize; 2]) -> Self {
+        Windows(Convolution::same(image, channels, window, stride, 1))
+    }
+
+    /// VALID: no cells beyond the edge, `⌊(n − f)/s⌋ + 1` windows along an axis, none if the window is larger than the image.
+    pub fn valid(image: [usize; 2], channels: usize, window: [usize; 2], stride: [usize; 2]) -> Self {
+        Windows(Convolution::valid(image, channels, window, stride, 1))
+    }
+
+    /// CIRCULAR: the windows of [`same`](Self::same), with the image itself around it.
+    ///
+    /// # Panics
+    /// If a stride is 0.
+    #[track_caller]
+    pub fn circular(image: [usize; 2], channels: usize, window: [usize; 2], stride: [usize; 2]) -> Self {
+        Windows(Convolution::circular(image, channels, window, stride, 1))
+    }
+
+    /// With the given cells around the image.
+    pub fn padded(image: [usize; 2], channels: usize, window: [usize; 2], stride: [usize; 2], padding: Padding) -> Self {
+        Windows(Convolution { padding, ..Convolution::valid(image, channels, window, stride, 1) })
+    }
+
+    /// The sizes of the image.
+    pub fn image(&self) -> [usize; 2] {
+        self.0.image
+    }
+
+    /// Numbers in a cell.
+    pub fn channels(&self) -> usize {
+        self.0.channels_in
+    }
+
+    /// The number of windows along either axis.
+    ///
+    /// # Panics
+    /// If the window or a stride is 0, or if an axis without cells is to be continued around.
+    #[track_caller]
+    pub fn out(&self) -> [usize; 2] {
+        self.0.out()
+    }
+
+    /// Cells in a window, those beyond the edge included.
+    pub fn cells(&self) -> usize {
+        self.0.filter[0] * self.0.filter[1]
+    }
+
+    /// Numbers in an image.
+    pub(crate) fn image_len(&self) -> usize {
+        self.0.image[0] * self.0.image[1] * self.0.channels_in
+    }
+
+    /// Windows in an image.
+    pub(crate) fn sites(&self) -> usize {
+        let [height, width] = self.out();
+        height * width
+    }
+
+    /// The cell of the image at tap `tap` of window `site`, if it is not beyond the edge.
+    pub(crate) fn cell(&self, site: usize, tap: usize) -> Option<usize> {
+        let (width, across) = (self.out()[1], self.0.filter[1]);
+        let row = self.along(0, site / width, tap / across)?;
+        let col = self.along(1, site % width, tap % across)?;
+        Some(row * self.0.image[1] + col)
+    }
+
+    fn along(&self, axis: usize, site: usize, tap: usize) -> Option<usize> {
+        let Padding { rows, cols, border } = self.0.padding;
+        let (lo, n) = ([rows[0], cols[0]][axis], self.0.image[axis]);
+        let place = site * self.0.stride[axis] + tap;
+        match border {
+            Border::Zeros => place.checked_sub(lo).filter(|&i| i < n),
+            // The place moved up by whole images, so that it is not negative.
+            Border::Circular => Some((place + lo.div_ceil(n) * n - lo) % n),
+        }
+    }
+
+    /// Calls `f` with every window, tap and cell that there is, window after window and tap after tap.
+    pub(crate) fn each(&self, mut f: impl FnMut(usize, usize, usize)) {
+        let ([height, width], [down, across]) = (self.out(), self.0.filter);
+        for p in 0..height {
+            for q in 0..width {
+                for dy in 0..down {
+                    let Some(row) = self.along(0, p, dy) else { continue };
+                    for dx in 0..across {
+                        if let Some(col) = self.along(1, q, dx) {
+                            f(p * width + q, dy * across + dx, row * self.0.image[1] + col);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
