@@ -1,5 +1,6 @@
 //! The laws of derivatives on every operation and on random graphs.
 
+#[allow(dead_code, unreachable_pub, reason = "it is shared with the tests of the crate itself")]
 mod catalog;
 
 use autodiff::{Differentiable, Phi, Point, Scalar, Shape, Tape, Var, check_grads};

@@ -37,7 +37,7 @@ pub struct Diverged {
 
 /// A network that is being trained: its parameters live on a tape that every step records anew.
 #[derive(Clone, Debug)]
-pub struct Trainer<'n, T> {
+pub struct Trainer<'n, T: Scalar> {
     network: &'n Network,
     loss: Loss,
     tape: Tape<T>,
