@@ -15,13 +15,13 @@ pub trait Differentiable {
     fn record<T: Scalar>(&self, tape: &mut Tape<T>, inputs: &[Var], parameters: &[Var]) -> Var;
 }
 
-/// Where a function is checked: shapes and values of its leaves.
+/// Where a derivative is taken: shapes and values of the leaves.
 #[derive(Clone, Debug, Default)]
-pub struct Point {
+pub struct Point<T = f64> {
     /// Inputs, with axis 0 the examples.
-    pub inputs: Vec<(Shape, Vec<f64>)>,
+    pub inputs: Vec<(Shape, Vec<T>)>,
     /// Parameters.
-    pub parameters: Vec<(Shape, Vec<f64>)>,
+    pub parameters: Vec<(Shape, Vec<T>)>,
 }
 
 /// The errors that were found, each relative to `1 + ` the norms of what was compared.

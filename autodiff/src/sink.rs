@@ -1,6 +1,7 @@
 //! Sinks: what a cotangent at a leaf means.
 
 use crate::linear::Linear;
+use crate::modes::Leaves;
 use crate::op::Leaf;
 use crate::scalar::{Scalar, Scratch};
 use crate::tape::Tape;
@@ -134,6 +135,21 @@ impl<T: Scalar> Gradient<T> {
     /// The gradient of the `i`-th input.
     pub fn input(&self, i: usize) -> &[T] {
         &self.buffers.inputs[i].0
+    }
+
+    /// The gradients of all inputs.
+    pub fn inputs(&self) -> impl Iterator<Item = &[T]> {
+        self.buffers.inputs.iter().map(|(values, _)| &values[..])
+    }
+
+    /// All of it, copied.
+    pub fn leaves(&self) -> Leaves<T> {
+        Leaves { inputs: self.inputs().map(<[T]>::to_vec).collect(), parameters: self.parameters().map(<[T]>::to_vec).collect() }
+    }
+
+    /// Chooses other leaves for the pulls that follow.
+    pub fn set_wrt(&mut self, wrt: Wrt) {
+        self.wrt = wrt;
     }
 
     /// The gradients of all parameters.
