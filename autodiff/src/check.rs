@@ -106,9 +106,8 @@ fn record<T: Scalar, F: Differentiable>(f: &F, at: &Point, entry: impl Fn(f64, L
     let mut tape = Tape::new();
     let lift = |x: &[f64], leaf: Leaf| -> Vec<T> { x.iter().enumerate().map(|(i, &x)| entry(x, leaf, i)).collect() };
     let parameters: Vec<Var> =
-        (at.parameters.iter().enumerate()).map(|(i, (shape, x))| tape.parameter(shape.clone(), &lift(x, Leaf::Parameter(i)))).collect();
-    let inputs: Vec<Var> =
-        at.inputs.iter().enumerate().map(|(i, (shape, x))| tape.input(shape.clone(), &lift(x, Leaf::Input(i)))).collect();
+        (at.parameters.iter().enumerate()).map(|(i, (shape, x))| tape.parameter(*shape, &lift(x, Leaf::Parameter(i)))).collect();
+    let inputs: Vec<Var> = at.inputs.iter().enumerate().map(|(i, (shape, x))| tape.input(*shape, &lift(x, Leaf::Input(i)))).collect();
     let output = f.record(&mut tape, &inputs, &parameters);
     (tape, output)
 }

@@ -1,5 +1,6 @@
 //! Dual numbers: an independent forward mode, and second derivatives.
 
+use crate::apply::put;
 use crate::scalar::Scalar;
 use simd::{Accumulate, Mat, MatMut, Phi};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
@@ -100,24 +101,24 @@ pub struct Planes<T: Scalar> {
 /// The values and the tangents of a matrix in planes; `None` for tangents that are all zero.
 fn split<'p, T: Scalar>(x: Mat<'_, Dual<T>>, planes: &'p mut Vec<T>) -> (Mat<'p, T>, Option<Mat<'p, T>>) {
     let (m, n) = (x.rows(), x.cols());
-    planes.resize(2 * m * n, T::ZERO);
-    let (re, eps) = planes.split_at_mut(m * n);
+    // It only grows: what is beyond the end is not cleared again and again.
+    planes.resize(planes.len().max(2 * m * n), T::ZERO);
+    let (re, eps) = planes[..2 * m * n].split_at_mut(m * n);
     // In the order in which they lie, by rows or by columns.
     let turned = x.row_stride() == 1 && x.col_stride() != 1;
     let (lines, x) = if turned { (n, x.t()) } else { (m, x) };
     let length = x.cols();
-    let mut still = true;
     for i in 0..lines {
-        let line = re[i * length..(i + 1) * length].iter_mut().zip(&mut eps[i * length..(i + 1) * length]);
-        let mut take = |to: (&mut T, &mut T), d: Dual<T>| {
-            (*to.0, *to.1) = (d.re, d.eps);
-            still &= d.eps == T::ZERO;
-        };
+        let (re, eps) = (&mut re[i * length..(i + 1) * length], &mut eps[i * length..(i + 1) * length]);
         match x.row(i) {
-            Some(row) => line.zip(row).for_each(|(to, &d)| take(to, d)),
-            None => line.enumerate().for_each(|(j, to)| take(to, x.at(i, j))),
+            Some(row) => {
+                put(Accumulate::Set, re, row.iter().map(|d| d.re));
+                put(Accumulate::Set, eps, row.iter().map(|d| d.eps));
+            }
+            None => (0..length).for_each(|j| (re[j], eps[j]) = (x.at(i, j).re, x.at(i, j).eps)),
         }
     }
+    let still = eps.iter().all(|&d| d == T::ZERO);
     let plane = |values: &'p [T]| if turned { Mat::new(values, n, m).t() } else { Mat::new(values, m, n) };
     (plane(re), (!still).then(|| plane(eps)))
 }
@@ -160,8 +161,8 @@ impl<T: Scalar> Scalar for Dual<T> {
         let Planes { left, right, result, parts } = planes;
         let (a_re, a_eps) = split(a, left);
         let (b_re, b_eps) = split(b, right);
-        result.resize(2 * m * n, T::ZERO);
-        let (re, eps) = result.split_at_mut(m * n);
+        result.resize(result.len().max(2 * m * n), T::ZERO);
+        let (re, eps) = result[..2 * m * n].split_at_mut(m * n);
         T::product(a_re, b_re, Accumulate::Set, MatMut::new(re, m, n), parts);
         let mut first = Accumulate::Set;
         for (a, b) in [(Some(a_re), b_eps), (a_eps, Some(b_re))] {
@@ -174,27 +175,27 @@ impl<T: Scalar> Scalar for Dual<T> {
             eps.fill(T::ZERO);
         }
         for i in 0..m {
-            for j in 0..n {
-                let new = Dual { re: re[i * n + j], eps: eps[i * n + j] };
-                c.set(i, j, if to == Accumulate::Set { new } else { c.at(i, j) + new });
+            let new = re[i * n..(i + 1) * n].iter().zip(&eps[i * n..(i + 1) * n]).map(|(&re, &eps)| Dual { re, eps });
+            match c.row_mut(i) {
+                Some(row) => put(to, row, new),
+                None => new.enumerate().for_each(|(j, new)| c.set(i, j, if to == Accumulate::Set { new } else { c.at(i, j) + new })),
             }
         }
     }
 
-    fn map(phi: Phi, x: &[Self], y: &mut [Self], _: &mut Planes<T>) {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = Self::phi(phi, x);
-        }
+    fn map(phi: Phi, x: &[Self], y: &mut [Self], planes: &mut Planes<T>) {
+        let Planes { left, right, parts, .. } = planes;
+        let n = x.len();
+        left.resize(n.max(left.len()), T::ZERO);
+        right.resize(n.max(right.len()), T::ZERO);
+        let (from, to) = (&mut left[..n], &mut right[..n]);
+        put(Accumulate::Set, from, x.iter().map(|x| x.re));
+        T::map(phi, from, to, parts);
+        put(Accumulate::Set, y, x.iter().zip(to.iter()).map(|(x, &re)| Dual { re, eps: derivative(phi, x.re, re) * x.eps }));
     }
 
     fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self], _: &mut Planes<T>) {
-        for i in 0..dy.len() {
-            let new = derivative(phi, x[i], y[i]) * dx[i];
-            match to {
-                Accumulate::Set => dy[i] = new,
-                Accumulate::Add => dy[i] += new,
-            }
-        }
+        put(to, dy, x.iter().zip(y).zip(dx).map(|((&x, &y), &dx)| derivative(phi, x, y) * dx));
     }
 
     fn softmax(x: Mat<'_, Self>, log_sum_exp: &mut [Self], softmax: &mut [Self]) {

@@ -374,7 +374,7 @@ impl<'t, T: Copy> Linear<'t, T> {
             | Linear::Patches { .. }
             | Linear::Pool { picks: Some(_), .. }
             | Linear::Unpool { picks: Some(_), .. } => 0,
-            Linear::Scatter { take, .. } if matches!(take, Take::Range { .. }) => 0,
+            Linear::Scatter { take: Take::Range { .. }, .. } => 0,
             Linear::Pool { windows, images, picks: None, .. } | Linear::Unpool { windows, images, picks: None, .. } => {
                 images * windows.sites() * windows.cells() * windows.channels()
             }

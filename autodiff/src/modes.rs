@@ -75,8 +75,8 @@ const LANES: usize = 64;
 /// Records leaves, parameters first.
 pub(crate) fn leaves<T: Scalar, U: Scalar>(tape: &mut Tape<U>, at: &Point<T>, lift: impl Fn(T) -> U) -> (Vec<Var>, Vec<Var>) {
     let lift = |x: &[T]| x.iter().map(|&x| lift(x)).collect::<Vec<_>>();
-    let parameters = at.parameters.iter().map(|(shape, x)| tape.parameter(shape.clone(), &lift(x))).collect();
-    let inputs = at.inputs.iter().map(|(shape, x)| tape.input(shape.clone(), &lift(x))).collect();
+    let parameters = at.parameters.iter().map(|(shape, x)| tape.parameter(*shape, &lift(x))).collect();
+    let inputs = at.inputs.iter().map(|(shape, x)| tape.input(*shape, &lift(x))).collect();
     (inputs, parameters)
 }
 

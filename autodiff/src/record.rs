@@ -97,7 +97,7 @@ impl<T: Scalar> Tape<T> {
 
     /// `a·x`.
     pub fn scale(&mut self, x: Var, a: f64) -> Var {
-        self.record(Op::Scale(x, a), self.shape(x).clone(), self.node(x).per_example)
+        self.record(Op::Scale(x, a), *self.shape(x), self.node(x).per_example)
     }
 
     /// `−x`.
@@ -107,12 +107,12 @@ impl<T: Scalar> Tape<T> {
 
     /// `φ(x)`.
     pub fn map(&mut self, phi: Phi, x: Var) -> Var {
-        self.record(Op::Map(phi, x), self.shape(x).clone(), self.node(x).per_example)
+        self.record(Op::Map(phi, x), *self.shape(x), self.node(x).per_example)
     }
 
     /// `xᵖ`, with the derivative `p·xᵖ⁻¹`, which is 0 for `p = 0`. Of negative numbers there are only whole powers; other ones are NaN.
     pub fn powf(&mut self, x: Var, p: f64) -> Var {
-        self.record(Op::Power(x, p), self.shape(x).clone(), self.node(x).per_example)
+        self.record(Op::Power(x, p), *self.shape(x), self.node(x).per_example)
     }
 
     #[track_caller]
@@ -124,7 +124,7 @@ impl<T: Scalar> Tape<T> {
             "{op} of {} and {}: the first axis of one is the examples, of the other it is not",
             left.shape, right.shape
         );
-        left.shape.clone()
+        left.shape
     }
 }
 
@@ -189,7 +189,7 @@ impl<T: Scalar> Tape<T> {
             "broadcast of {} along the axes {axes:?} of {}: the examples of one are not those of the other",
             from.shape, to.shape
         );
-        let (shape, per_example) = (to.shape.clone(), to.per_example);
+        let (shape, per_example) = (to.shape, to.per_example);
         self.record(Op::Broadcast(x, axes.into()), shape, per_example)
     }
 
@@ -242,7 +242,7 @@ impl<T: Scalar> Tape<T> {
     #[track_caller]
     pub fn transpose(&mut self, x: Var) -> Var {
         let node = self.node(x);
-        let (shape, per_example) = (node.shape.clone(), node.per_example);
+        let (shape, per_example) = (node.shape, node.per_example);
         assert!(shape.rank() >= 2, "transpose exchanges two axes, and {shape} has not two");
         assert!(!per_example || shape.rank() >= 3, "axis 0 of {shape} is the examples: transposing would mix them");
         let last = shape.rank() - 1;

@@ -13,7 +13,7 @@ use crate::tape::{Mark, Tape};
 /// every direction, in memory that is used again.
 ///
 /// ```
-/// use autodiff::{Differentiable, Hessian, Leaves, Point, Scalar, Shape, Tape, Var};
+/// use autodiff::{Differentiable, Hessian, Leaves, Point, Scalar, Shape, Tape, Var, Wrt};
 /// struct Cube;
 /// impl Differentiable for Cube {
 ///     fn record<T: Scalar>(&self, tape: &mut Tape<T>, _: &[Var], parameters: &[Var]) -> Var {
@@ -21,7 +21,7 @@ use crate::tape::{Mark, Tape};
 ///     }
 /// }
 /// let at = Point { inputs: vec![], parameters: vec![(Shape::from([2]), vec![2.0, 5.0])] };
-/// let mut hessian = Hessian::new(&Cube, &at);
+/// let mut hessian = Hessian::new(&Cube, &at, Wrt::PARAMETERS);
 /// // (x³)'' = 6x, and the outputs count once and twice.
 /// let product = hessian.product(&[1.0, 2.0], &Leaves::of_parameters(vec![vec![1.0, 10.0]]));
 /// assert_eq!(product.parameters, [[12.0, 600.0]]);
@@ -39,12 +39,13 @@ pub struct Hessian<'f, F, T: Scalar> {
 }
 
 impl<'f, F: Differentiable, T: Scalar> Hessian<'f, F, T> {
-    /// The Hessian of `f` at a point; nothing is computed yet.
-    pub fn new(f: &'f F, at: &Point<T>) -> Self {
+    /// The Hessian of `f` at a point with respect to some of the leaves; nothing is computed yet. Directions may still move the others, and
+    /// give mixed derivatives then.
+    pub fn new(f: &'f F, at: &Point<T>, wrt: Wrt) -> Self {
         let mut tape = Tape::new();
         let (inputs, parameters) = leaves(&mut tape, at, |re| Dual { re, eps: T::ZERO });
         let start = tape.mark();
-        Hessian { f, tape, inputs, parameters, start, flow: Flow::new(), gradient: Gradient::new(Wrt::BOTH), seed: Vec::new() }
+        Hessian { f, tape, inputs, parameters, start, flow: Flow::new(), gradient: Gradient::new(wrt), seed: Vec::new() }
     }
 
     /// `∇²⟨c, f⟩·t` for one direction, with the weights `c` of the outputs.

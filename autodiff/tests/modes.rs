@@ -187,7 +187,7 @@ fn hessian_products_are_differences_of_gradients() {
         let c = values(Linearized::new(&case, &at).value().len(), 5);
         let gradient = |at: &Point| flat(&Linearized::new(&case, at).vjp(1, &c, Wrt::BOTH).leaves());
         let t = directions(&at, 2, 6);
-        let mut hessian = Hessian::new(&case, &at);
+        let mut hessian = Hessian::new(&case, &at, Wrt::BOTH);
         let both = hessian.products(2, &c, &t);
         for k in 0..2 {
             let t = lane(&t, k, 2);

@@ -132,7 +132,7 @@ impl Network {
     #[track_caller]
     pub fn leaves<T: Scalar>(&self, tape: &mut Tape<T>, parameters: &[Vec<T>]) -> Vec<Var> {
         self.assert_count(parameters.len());
-        self.parameters.iter().zip(parameters).map(|(p, values)| tape.parameter(p.shape.clone(), values)).collect()
+        self.parameters.iter().zip(parameters).map(|(p, values)| tape.parameter(p.shape, values)).collect()
     }
 
     /// Records the network of an input `x`, `[examples, features]`, whose parameters are on the tape; returns the outputs `[examples, outputs]`.
