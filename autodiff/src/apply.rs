@@ -32,7 +32,10 @@ impl<T: Scalar> Linear<'_, T> {
             let dx = Mat::new(dx, lanes * rows, w.rows());
             return scaled_product(a, dx, w.matrix(0), to, dy, scratch);
         }
-        let (n, m) = (self.inputs(), self.outputs());
+        if lanes == 1 {
+            return self.apply_one(dx, to, dy, scratch);
+        }
+        let (n, m) = (dx.len() / lanes.max(1), dy.len() / lanes.max(1));
         for k in 0..lanes {
             self.apply_one(&dx[k * n..(k + 1) * n], to, &mut dy[k * m..(k + 1) * m], scratch);
         }

@@ -291,29 +291,40 @@ impl<'t, T: Copy> Linear<'t, T> {
 
     /// Entries of a vector that the map takes.
     pub fn inputs(&self) -> usize {
-        match *self {
-            Linear::Scale { len, .. } | Linear::Diag { len, .. } => len,
-            Linear::Slope { x, .. } => x.len(),
-            Linear::Right { w, rows, batches, fan, .. } => {
-                let different = if fan == Fan::Out { 1 } else { batches };
-                different * rows * w.rows()
-            }
-            Linear::Left { x, cols, batches, .. } => batches * x.cols() * cols,
-            Linear::Transpose { batches, rows, cols } => batches * rows * cols,
-            Linear::Sum { axis, .. } | Linear::Index { axis, .. } => axis.len(),
-            Linear::Broadcast { axis, .. } => axis.outer * axis.inner,
-            Linear::RowDot { w } => w.rows() * w.cols(),
-            Linear::RowSpread { w } => w.rows(),
-            Linear::Scatter { axis, take } => axis.outer * take.len() * axis.inner,
-            Linear::Pool { windows, images, .. } | Linear::Patches { windows, images } => images * windows.image_len(),
-            Linear::Unpool { windows, images, .. } => images * windows.sites() * windows.channels(),
-            Linear::Unpatches { windows, images } => images * windows.sites() * windows.cells() * windows.channels(),
-        }
+        self.sizes().0
     }
 
     /// Entries of a vector that the map gives.
     pub fn outputs(&self) -> usize {
-        self.transpose().inputs()
+        self.sizes().1
+    }
+
+    /// Entries of a vector that the map takes, and of one that it gives.
+    fn sizes(&self) -> (usize, usize) {
+        match *self {
+            Linear::Scale { len, .. } | Linear::Diag { len, .. } => (len, len),
+            Linear::Slope { x, .. } => (x.len(), x.len()),
+            Linear::Right { w, rows, batches, fan, .. } => {
+                let (n, m) = (rows * w.rows(), rows * w.cols());
+                match fan {
+                    Fan::Each => (batches * n, batches * m),
+                    Fan::Out => (n, batches * m),
+                    Fan::In => (batches * n, m),
+                }
+            }
+            Linear::Left { x, cols, batches, .. } => (batches * x.cols() * cols, batches * x.rows() * cols),
+            Linear::Transpose { batches, rows, cols } => (batches * rows * cols, batches * rows * cols),
+            Linear::Sum { axis, .. } => (axis.len(), axis.outer * axis.inner),
+            Linear::Broadcast { axis, .. } => (axis.outer * axis.inner, axis.len()),
+            Linear::RowDot { w } => (w.rows() * w.cols(), w.rows()),
+            Linear::RowSpread { w } => (w.rows(), w.rows() * w.cols()),
+            Linear::Index { axis, take } => (axis.len(), axis.outer * take.len() * axis.inner),
+            Linear::Scatter { axis, take } => (axis.outer * take.len() * axis.inner, axis.len()),
+            Linear::Pool { windows, images, .. } => (images * windows.image_len(), images * windows.sites() * windows.channels()),
+            Linear::Unpool { windows, images, .. } => (images * windows.sites() * windows.channels(), images * windows.image_len()),
+            Linear::Patches { windows, images } => (images * windows.image_len(), images * windows.patches_len()),
+            Linear::Unpatches { windows, images } => (images * windows.patches_len(), images * windows.image_len()),
+        }
     }
 
     /// The part of the map that reaches example `i` of `n`, where the outputs' outermost axis is the examples and the inputs

@@ -330,9 +330,8 @@ impl<T: Scalar> Tape<T> {
         let n = from.shape.dims()[0];
         let wrong = self.value(rows).iter().map(|r| r.primal()).find(|&r| !(r >= 0.0 && r < n as f64 && r.fract() == 0.0));
         assert!(wrong.is_none(), "gather of row {} from a table {} of {n} rows", wrong.unwrap_or_default(), from.shape);
-        let dims: Vec<usize> = at.shape.dims().iter().chain(&from.shape.dims()[1..]).copied().collect();
-        let per_example = at.per_example;
-        self.record(Op::Gather { table, rows }, Shape::from(&dims[..]), per_example)
+        let (shape, per_example) = (at.shape.and(&from.shape.dims()[1..]), at.per_example);
+        self.record(Op::Gather { table, rows }, shape, per_example)
     }
 }
 

@@ -127,6 +127,19 @@ impl Shape {
         left
     }
 
+    /// The shape with further axes behind.
+    ///
+    /// # Panics
+    /// If there are more than four then.
+    #[track_caller]
+    pub(crate) fn and(&self, more: &[usize]) -> Self {
+        let rank = self.rank() + more.len();
+        assert!(rank <= AXES, "a tensor has at most four axes, and {self} with {more:?} behind it has {rank}");
+        let mut shape = Shape { rank: rank as u8, ..*self };
+        shape.dims[self.rank()..rank].copy_from_slice(more);
+        shape
+    }
+
     /// The shape with another extent along one axis.
     pub(crate) fn with(&self, axis: usize, extent: usize) -> Self {
         let mut shape = *self;

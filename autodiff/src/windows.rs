@@ -116,6 +116,11 @@ impl Windows {
         height * width
     }
 
+    /// Numbers that the windows of an image see.
+    pub(crate) fn patches_len(&self) -> usize {
+        self.sites() * self.cells() * self.channels()
+    }
+
     /// The cell of the image at tap `tap` of window `site`, if it is not beyond the edge.
     pub(crate) fn cell(&self, site: usize, tap: usize) -> Option<usize> {
         let (width, across) = (self.out()[1], self.window[1] as usize);
