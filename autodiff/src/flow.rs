@@ -196,7 +196,11 @@ impl<T: Scalar> Tape<T> {
     pub fn examples(&self, output: Var) -> Result<usize, Refusal> {
         let node = self.node(output);
         if node.mixes {
-            let first = self.nodes().iter().find(|n| n.mixes).map_or(node, |n| n);
+            // The lowest one that the output depends on; others on the tape are none of its business.
+            let mut first = node;
+            while let Some(below) = first.op.inputs().map(|x| self.node(x)).find(|n| n.mixes) {
+                first = below;
+            }
             return Err(Refusal::MixesExamples { op: first.op.name() });
         }
         if !node.per_example {

@@ -13,12 +13,13 @@ impl<T: Scalar> Tape<T> {
     /// `scale·X·W + s·1·β`: `x` is `[.., n_in]`, `w` is `[n_in, n_out]`, the bias with its scale `s` is `[n_out]`.
     ///
     /// # Panics
-    /// If the shapes do not fit, or if `w` or the bias belongs to examples.
+    /// If the shapes do not fit, if `w` or the bias belongs to examples, or if the product would take its sum over the examples.
     #[track_caller]
     pub fn affine(&mut self, x: Var, w: Var, scale: f64, bias: Option<(Var, f64)>) -> Var {
         let (left, right) = (self.shape(x), self.shape(w));
         assert!(right.dims().len() == 2 && !left.dims().is_empty(), "affine needs [.., n_in] and [n_in, n_out], given {left} and {right}");
         assert_eq!(left.cols(), right.rows(), "affine needs [.., n_in] and [n_in, n_out], given {left} and {right}");
+        assert!(left.rank() >= 2 || !self.node(x).per_example, "axis 0 of {left} is the examples: the product with {right} would mix them");
         assert!(!self.node(w).per_example, "the weight of an affine map, {right}, must be shared by the examples");
         let shape = left.with_cols(right.cols());
         if let Some((b, _)) = bias {
@@ -283,30 +284,31 @@ impl<T: Scalar> Tape<T> {
     /// If there are none, or if they differ in another axis.
     #[track_caller]
     pub fn concat(&mut self, parts: &[Var], axis: usize) -> Var {
-        match *parts {
-            [] => panic!("concat needs at least one tensor"),
-            [x] => x,
-            [x, y] => {
-                let (left, right) = (self.node(x), self.node(y));
-                let extent = left.shape.dims().get(axis).zip(right.shape.dims().get(axis)).map(|(n, m)| n + m);
-                let shape = extent.map(|n| left.shape.with(axis, n));
-                let fits = shape.as_ref().is_some_and(|s| right.shape.rank() == s.rank() && right.shape.with(axis, s.dims()[axis]) == *s);
-                assert!(fits, "concat along axis {axis} of {} and {}", left.shape, right.shape);
-                assert_eq!(
-                    left.per_example, right.per_example,
-                    "concat of {} and {}: the first axis of one is the examples, of the other it is not",
-                    left.shape, right.shape
-                );
-                let per_example = left.per_example && axis > 0;
-                self.record(Op::Concat(x, y, axis as u8), shape.expect("it fits"), per_example)
-            }
-            // By halves, so that an entry is copied a logarithmic number of times.
-            _ => {
-                let (front, back) = parts.split_at(parts.len() / 2);
-                let both = [self.concat(front, axis), self.concat(back, axis)];
-                self.concat(&both, axis)
-            }
+        let Some(&first) = parts.first() else { panic!("concat needs at least one tensor") };
+        for &v in parts {
+            let (left, right) = (self.node(first), self.node(v));
+            let fits = left.shape.rank() == right.shape.rank() && axis < left.shape.rank();
+            let fits = fits && left.shape.without(axis..axis + 1) == right.shape.without(axis..axis + 1);
+            assert!(fits, "concat along axis {axis} of {} and {}", left.shape, right.shape);
+            assert_eq!(
+                left.per_example, right.per_example,
+                "concat of {} and {}: the first axis of one is the examples, of the other it is not",
+                left.shape, right.shape
+            );
         }
+        let per_example = self.node(first).per_example && axis > 0;
+        self.join(parts, axis, per_example)
+    }
+
+    /// Parts that fit, joined by halves, so that an entry is copied a logarithmic number of times.
+    fn join(&mut self, parts: &[Var], axis: usize, per_example: bool) -> Var {
+        if let [x] = *parts {
+            return x;
+        }
+        let (front, back) = parts.split_at(parts.len() / 2);
+        let (x, y) = (self.join(front, axis, per_example), self.join(back, axis, per_example));
+        let extent = self.shape(x).dims()[axis] + self.shape(y).dims()[axis];
+        self.record(Op::Concat(x, y, axis as u8), self.shape(x).with(axis, extent), per_example)
     }
 
     /// `y[k] = table[rows[k]]`: an embedding. `table` is `[n, ..]`, shared by the examples; `rows` is a constant of any shape that holds whole numbers

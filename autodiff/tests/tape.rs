@@ -242,3 +242,38 @@ fn a_sink_may_count_what_arrives() {
     // Forward: 3·3·2 and 3·2·3 products for each of two edges, tanh, transposes free.
     assert_eq!(tape.flops(), 2 * (18 * 2 + 6 + 18 * 2));
 }
+
+#[test]
+fn any_number_of_tensors_is_joined_along_any_axis_the_examples_included() {
+    let mut tape = Tape::new();
+    let x = tape.input([1, 3], &X[..3]);
+    let y = tape.input([2, 3], &X[3..]);
+    for parts in [&[x, y, x][..], &[y, x, x, y, x]] {
+        let z = tape.concat(parts, 0);
+        let want: Vec<f64> = parts.iter().flat_map(|&v| tape.value(v).to_vec()).collect();
+        assert_eq!(tape.value(z), want);
+        assert_eq!(tape.examples(z), Err(Refusal::MixesExamples { op: "concat" }));
+    }
+    let z = tape.concat(&[x, x, x], 1);
+    assert_eq!(tape.shape(z).dims(), [1, 9]);
+    assert_eq!(tape.examples(z), Ok(1));
+}
+
+#[test]
+fn a_refusal_names_the_operation_below_the_output_and_not_another_one_of_the_tape() {
+    let mut tape = Tape::new();
+    let x = tape.input([3, 3], &X);
+    let _other = tape.sum(x, 1.0);
+    let some = tape.slice(x, 0, 1..3);
+    let z = tape.map(Phi::Tanh, some);
+    assert_eq!(tape.examples(z), Err(Refusal::MixesExamples { op: "slice" }));
+}
+
+#[test]
+#[should_panic(expected = "axis 0 of [3] is the examples: the product with [3, 2] would mix them")]
+fn one_number_for_each_example_is_no_row_of_a_product() {
+    let mut tape = Tape::new();
+    let x = tape.input([3], &X[..3]);
+    let w = tape.parameter([3, 2], &W);
+    tape.affine(x, w, 1.0, None);
+}
