@@ -2,7 +2,7 @@
 
 use crate::apply::put;
 use crate::scalar::Scalar;
-use simd::{Accumulate, Mat, MatMut, Phi};
+use simd::{Accumulate, Convolution, Mat, MatMut, Phi};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 /// `re + eps·ε` with `ε² = 0`: a value and its derivative along one direction.
@@ -123,6 +123,49 @@ fn split<'p, T: Scalar>(x: Mat<'_, Dual<T>>, planes: &'p mut Vec<T>) -> (Mat<'p,
     (plane(re), (!still).then(|| plane(eps)))
 }
 
+/// A bilinear map of duals, in planes: `(a + a'ε)(b + b'ε) = ab + (ab' + a'b)ε`, three of the scalars below, or fewer if a factor has no tangent.
+fn bilinear<'p, T: Scalar>(
+    a: Mat<'_, Dual<T>>,
+    b: Mat<'_, Dual<T>>,
+    len: usize,
+    Planes { left, right, result, parts }: &'p mut Planes<T>,
+    mut f: impl FnMut(Mat<'_, T>, Mat<'_, T>, Accumulate, &mut [T], &mut T::Parts),
+) -> (&'p [T], &'p [T]) {
+    let (a_re, a_eps) = split(a, left);
+    let (b_re, b_eps) = split(b, right);
+    result.resize(result.len().max(2 * len), T::ZERO);
+    let (re, eps) = result[..2 * len].split_at_mut(len);
+    f(a_re, b_re, Accumulate::Set, re, parts);
+    let mut to = Accumulate::Set;
+    for (a, b) in [(Some(a_re), b_eps), (a_eps, Some(b_re))] {
+        if let Some((a, b)) = a.zip(b) {
+            f(a, b, to, eps, parts);
+            to = Accumulate::Add;
+        }
+    }
+    if to == Accumulate::Set {
+        eps.fill(T::ZERO);
+    }
+    (re, eps)
+}
+
+/// [`bilinear`] of arrays that lie side by side.
+fn flat<T: Scalar>(
+    a: &[Dual<T>],
+    b: &[Dual<T>],
+    to: Accumulate,
+    c: &mut [Dual<T>],
+    planes: &mut Planes<T>,
+    mut f: impl FnMut(&[T], &[T], Accumulate, &mut [T], &mut T::Parts),
+) {
+    let row = |x| Mat::new(x, 1, x.len());
+    let (re, eps) = bilinear(row(a), row(b), c.len(), planes, |a, b, to, c, parts| {
+        let [a, b] = [a, b].map(|x| x.row(0).expect("the numbers of a row lie side by side"));
+        f(a, b, to, c, parts);
+    });
+    put(to, c, re.iter().zip(eps).map(|(&re, &eps)| Dual { re, eps }));
+}
+
 impl<T: Scalar> Scalar for Dual<T> {
     type Parts = Planes<T>;
     const ZERO: Self = Dual { re: T::ZERO, eps: T::ZERO };
@@ -155,25 +198,9 @@ impl<T: Scalar> Scalar for Dual<T> {
         Dual { re: self.re.powf(p), eps: slope * self.eps }
     }
 
-    /// Split into planes: `(a + a'ε)(b + b'ε) = ab + (ab' + a'b)ε`, three products of the scalars below, or fewer if a factor has no tangent.
     fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, mut c: MatMut<'_, Self>, planes: &mut Planes<T>) {
         let (m, n) = (a.rows(), b.cols());
-        let Planes { left, right, result, parts } = planes;
-        let (a_re, a_eps) = split(a, left);
-        let (b_re, b_eps) = split(b, right);
-        result.resize(result.len().max(2 * m * n), T::ZERO);
-        let (re, eps) = result[..2 * m * n].split_at_mut(m * n);
-        T::product(a_re, b_re, Accumulate::Set, MatMut::new(re, m, n), parts);
-        let mut first = Accumulate::Set;
-        for (a, b) in [(Some(a_re), b_eps), (a_eps, Some(b_re))] {
-            if let Some((a, b)) = a.zip(b) {
-                T::product(a, b, first, MatMut::new(eps, m, n), parts);
-                first = Accumulate::Add;
-            }
-        }
-        if first == Accumulate::Set {
-            eps.fill(T::ZERO);
-        }
+        let (re, eps) = bilinear(a, b, m * n, planes, |a, b, to, c, parts| T::product(a, b, to, MatMut::new(c, m, n), parts));
         for i in 0..m {
             let new = re[i * n..(i + 1) * n].iter().zip(&eps[i * n..(i + 1) * n]).map(|(&re, &eps)| Dual { re, eps });
             match c.row_mut(i) {
@@ -181,6 +208,34 @@ impl<T: Scalar> Scalar for Dual<T> {
                 None => new.enumerate().for_each(|(j, new)| c.set(i, j, if to == Accumulate::Set { new } else { c.at(i, j) + new })),
             }
         }
+    }
+
+    fn conv(c: &Convolution, images: usize, x: &[Self], w: &[Self], to: Accumulate, y: &mut [Self], planes: &mut Planes<T>) {
+        flat(x, w, to, y, planes, |x, w, to, y, parts| T::conv(c, images, x, w, to, y, parts));
+    }
+
+    fn conv_input_gradient(
+        c: &Convolution,
+        images: usize,
+        g: &[Self],
+        w: &[Self],
+        to: Accumulate,
+        dx: &mut [Self],
+        planes: &mut Planes<T>,
+    ) {
+        flat(g, w, to, dx, planes, |g, w, to, dx, parts| T::conv_input_gradient(c, images, g, w, to, dx, parts));
+    }
+
+    fn conv_weight_gradient(
+        c: &Convolution,
+        images: usize,
+        x: &[Self],
+        g: &[Self],
+        to: Accumulate,
+        dw: &mut [Self],
+        planes: &mut Planes<T>,
+    ) {
+        flat(x, g, to, dw, planes, |x, g, to, dw, parts| T::conv_weight_gradient(c, images, x, g, to, dw, parts));
     }
 
     fn map(phi: Phi, x: &[Self], y: &mut [Self], planes: &mut Planes<T>) {

@@ -45,7 +45,7 @@ mod windows;
 pub use check::{CheckError, Checked, Differentiable, Point, check_grads};
 pub use dual::{Dual, Planes};
 pub use flow::{Flow, Refusal};
-pub use linear::{Fan, Linear, Stack, Take};
+pub use linear::{Fan, Features, Linear, Stack, Take};
 pub use modes::{Jacobian, Leaves, Linearized, Mode, value_and_gradient};
 pub use op::{Axes, Leaf, Node, Op, Var};
 pub use scalar::{Scalar, Scratch};

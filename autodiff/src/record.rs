@@ -339,6 +339,28 @@ impl<T: Scalar> Tape<T> {
 
 /// Windows on images `[n, height, width, channels]`.
 impl<T: Scalar> Tape<T> {
+    /// A convolution: `z[p] = scale·Σ_tap x[cell]·W[tap] + s·β`, with the filters `w`, `[taps · channels, out]` (the taps row by row), and a bias `[out]`
+    /// with its scale `s`. It is the [`affine`](Tape::affine) map of the [`patches`](Tape::patches), which are not written out.
+    ///
+    /// # Panics
+    /// If `x` does not hold such images, if the other shapes do not fit, or if `w` or the bias belongs to examples.
+    #[track_caller]
+    pub fn conv(&mut self, x: Var, w: Var, windows: Windows, scale: f64, bias: Option<(Var, f64)>) -> Var {
+        let seen = windows.cells() * windows.channels();
+        let filters = self.shape(w);
+        let fits = filters.rank() == 2 && filters.rows() == seen;
+        assert!(fits, "a convolution that sees {seen} numbers needs filters [{seen}, out], given {filters}");
+        assert!(!self.node(w).per_example, "the filters of a convolution, {filters}, must be shared by the examples");
+        let out = filters.cols();
+        if let Some((b, _)) = bias {
+            let b_shape = self.shape(b);
+            assert_eq!(b_shape.dims(), [out], "the bias of filters {filters} has shape [{out}], given {b_shape}");
+            assert!(!self.node(b).per_example, "the bias of a convolution, {b_shape}, must be shared by the examples");
+        }
+        let shape = self.images("conv", x, windows).with_cols(out);
+        self.record(Op::Conv { x, w, windows, scale, bias }, shape, self.node(x).per_example)
+    }
+
     /// What each window sees: `[n, height, width, taps · channels]`, zero beyond the edge. Its product with weights `[taps · channels, out]` is a
     /// convolution.
     ///

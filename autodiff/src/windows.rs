@@ -67,8 +67,8 @@ impl Windows {
         }
     }
 
-    /// The sizes of the convolution with these windows and some number of outputs.
-    fn convolution(&self) -> Convolution {
+    /// The sizes of the convolution with these windows and a number of channels of its result.
+    pub(crate) fn convolution(&self, channels_out: usize) -> Convolution {
         let wide = |n: u32| n as usize;
         let [rows, cols] = [0, 1].map(|axis| [self.before[axis], self.behind[axis]].map(wide));
         Convolution {
@@ -76,7 +76,7 @@ impl Windows {
             channels_in: self.channels(),
             filter: self.window.map(wide),
             stride: self.stride.map(wide),
-            channels_out: 1,
+            channels_out,
             padding: Padding { rows, cols, border: self.border },
         }
     }
@@ -97,7 +97,7 @@ impl Windows {
     /// If the window or a stride is 0, or if an axis without cells is to be continued around.
     #[track_caller]
     pub fn out(&self) -> [usize; 2] {
-        self.convolution().out()
+        self.convolution(1).out()
     }
 
     /// Cells in a window, those beyond the edge included.

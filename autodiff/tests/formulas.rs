@@ -253,3 +253,49 @@ fn rewinding_forgets_parameters_that_came_after_the_mark() {
     tape.rewind(mark);
     assert_eq!(tape.parameters().len(), 1);
 }
+
+#[test]
+fn a_convolution_is_the_affine_map_of_its_patches() {
+    use autodiff::Windows;
+    let images: Vec<f64> = (0..2 * 5 * 4 * 3).map(|i| f64::from(i).sin()).collect();
+    let filters: Vec<f64> = (0..2 * 3 * 3 * 2).map(|i| f64::from(i).cos()).collect();
+    let (image, filter) = ([5, 4], [2, 3]);
+    for windows in [
+        Windows::same(image, 3, filter, [2, 1]),
+        Windows::valid(image, 3, filter, [1, 2]),
+        Windows::circular(image, 3, filter, [1, 1]),
+        Windows::same(image, 3, filter, [3, 3]),
+    ] {
+        for scale in [1.0, 0.7] {
+            let mut tape = Tape::new();
+            let x = tape.input([2, 5, 4, 3], &images);
+            let w = tape.parameter([18, 2], &filters);
+            let b = tape.parameter([2], &[0.5, -0.25]);
+            let direct = tape.conv(x, w, windows, scale, Some((b, 0.3)));
+            let seen = tape.patches(x, windows);
+            let through = tape.affine(seen, w, scale, Some((b, 0.3)));
+            assert_eq!(tape.shape(direct), tape.shape(through));
+            assert_close_to(tape.value(direct), tape.value(through), 1e-14);
+            // Both derivatives, two lanes at once, and those of each example.
+            let seed: Vec<f64> = (0..2 * tape.value(direct).len()).map(|i| (i as f64 * 0.7).sin()).collect();
+            let pull = |y| {
+                let (mut gradient, mut rows, mut factors) = (Gradient::new(Wrt::BOTH), PerExample::new(), Factors::new());
+                tape.pull(y, 2, &seed, &mut Flow::new(), &mut gradient).unwrap();
+                tape.pull(y, 2, &seed, &mut Flow::new(), &mut rows).unwrap();
+                tape.pull(y, 2, &seed, &mut Flow::new(), &mut factors).unwrap();
+                let leaves =
+                    [gradient.input(0), gradient.parameter(0), gradient.parameter(1), rows.parameter(0), rows.parameter(1)].concat();
+                let Use::Outer { x, g, .. } = &factors.uses()[0][0] else { panic!("{:?}", factors.uses()[0]) };
+                [leaves, x.clone(), g.clone()].concat()
+            };
+            assert_close_to(&pull(direct), &pull(through), 1e-13);
+        }
+    }
+}
+
+fn assert_close_to(found: &[f64], want: &[f64], bound: f64) {
+    assert_eq!(found.len(), want.len());
+    for (f, w) in found.iter().zip(want) {
+        assert!((f - w).abs() <= bound * (1.0 + w.abs()), "{found:?} should be {want:?}");
+    }
+}

@@ -28,6 +28,8 @@ impl Differentiable for Everything {
         let (image, c) = ([4, 3], 2);
         let patches = tape.patches(*x, Windows::same(image, c, [2, 2], [1, 1]));
         let z = tape.affine(patches, *w, 0.7, Some((*b, 0.3)));
+        let direct = tape.conv(*x, *w, Windows::same(image, c, [2, 2], [1, 1]), 0.7, Some((*b, 0.3)));
+        let z = tape.add(z, direct);
         let z = tape.map(Phi::Softplus, z);
         let (mean, most) =
             (tape.avg_pool(z, Windows::same(image, c, [2, 2], [2, 2])), tape.max_pool(z, Windows::same(image, c, [2, 2], [2, 2])));
@@ -181,7 +183,7 @@ fn derivatives_are_lean() {
         let mut tape = warm.tape;
         Everything.record(&mut tape, &warm.inputs, &warm.parameters);
         let ops: BTreeSet<&str> = tape.vars().map(|v| tape.node(v).op.name()).collect();
-        assert_eq!(ops.len(), 25, "every operation is there, with three kinds of leaves and one map: {ops:?}");
+        assert_eq!(ops.len(), 26, "every operation is there, with three kinds of leaves and one map: {ops:?}");
         warm_steps_allocate_nothing(&Everything, &at, true);
         warm_steps_allocate_nothing(&Network, &network(), true);
         a_step_needs_its_values_and_one_buffer_of_flow();
