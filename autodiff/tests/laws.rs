@@ -66,11 +66,11 @@ impl Differentiable for Program {
                     let y = tape.map(Phi::Tanh, pick(&values, x));
                     tape.map(Phi::Exp, y)
                 }
-                // And the exponential of that keeps the logarithm where it is one.
-                Step::Map(Phi::Ln, x) => {
+                // And the exponential of that keeps the logarithm and the root where they are numbers.
+                Step::Map(phi @ (Phi::Ln | Phi::Sqrt), x) => {
                     let y = tape.map(Phi::Tanh, pick(&values, x));
                     let y = tape.map(Phi::Exp, y);
-                    tape.map(Phi::Ln, y)
+                    tape.map(phi, y)
                 }
                 Step::Map(phi, x) => tape.map(phi, pick(&values, x)),
                 Step::Compose { x, w, v } => {

@@ -33,6 +33,9 @@ fn phi(phi: Phi, x: f64) -> f64 {
         Phi::Silu => x / (1.0 + (-x).exp()),
         Phi::Sin => x.sin(),
         Phi::Cos => x.cos(),
+        Phi::Abs => x.max(-x),
+        Phi::LeakyRelu(alpha) => x.max(0.0) + alpha * x.min(0.0),
+        Phi::Sqrt => x.sqrt(),
     }
 }
 

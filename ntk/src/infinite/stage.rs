@@ -132,6 +132,7 @@ pub(super) fn closed(phi: Phi) -> Option<Closed> {
         Phi::Erf => Some(Closed::Erf),
         Phi::Exp => Some(Closed::Exp),
         Phi::Tanh | Phi::Ln | Phi::Sigmoid | Phi::Softplus | Phi::Gelu | Phi::Silu | Phi::Sin | Phi::Cos => None,
+        Phi::Abs | Phi::LeakyRelu(_) | Phi::Sqrt => None,
     }
 }
 
