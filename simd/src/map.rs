@@ -319,7 +319,10 @@ impl<T: Float> Kernel for Slope<'_, T> {
             Phi::Sin => block_slopes!(self, T::ONE, lane::turn::<T, A, { lane::COS }>),
             Phi::Cos => block_slopes!(self, -T::ONE, lane::turn::<T, A, { lane::SIN }>),
             Phi::Abs => each_slope!(self, |x, y| derivative::<T, A>(Phi::Abs, x, y)),
-            Phi::LeakyRelu(alpha) => each_slope!(self, |x, y| derivative::<T, A>(Phi::LeakyRelu(alpha), x, y)),
+            Phi::LeakyRelu(alpha) => {
+                let alpha = T::of(alpha);
+                each_slope!(self, |x, _y| lane::leaky_step(x, alpha));
+            }
             Phi::Sqrt => each_slope!(self, |x, y| derivative::<T, A>(Phi::Sqrt, x, y)),
         }
     }

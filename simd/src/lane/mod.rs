@@ -121,8 +121,8 @@ pub(crate) fn leaky_relu<T: Float>(x: T, alpha: T) -> T {
 /// The slope of [`leaky_relu`]: 1 above 0, else α, and NaN for NaN.
 #[inline(always)]
 pub(crate) fn leaky_step<T: Float>(x: T, alpha: T) -> T {
-    let at_most_zero = if x <= T::ZERO { alpha } else { x };
-    if x > T::ZERO { T::ONE } else { at_most_zero }
+    // What is added is 0 or NaN. A second selection between α and x would be a branch at the portable level.
+    if x > T::ZERO { T::ONE } else { alpha + relu(x) }
 }
 
 /// Σ c_i x^i by Horner's rule.
