@@ -201,6 +201,7 @@ fn rows_of_zeros_are_exact() {
     let k = evaluate(&network(vec![dense(3), abs(), dense(3), abs(), dense(1)]), &x, None);
     assert_eq!((&k.nngp[..3], &k.ntk[..3]), (&[0.0; 3][..], &[0.0; 3][..]));
     assert_eq!(dual(Phi::Abs, 0.0, 0.0, 1.5), Some((0.0, 0.0)));
+    assert_eq!([Phi::Relu, Phi::Abs].map(|phi| dual(phi, 0.0, 0.0, 0.0)), [Some((0.0, 0.0)); 2]);
     let leaky = Phi::LeakyRelu(0.25);
     assert_eq!(dual(leaky, 0.0, 0.0, 1.5), Some((0.0, 0.25 * 0.625)));
     assert_eq!(dual(leaky, 1.5, 0.0, 0.0), Some((0.0, 0.25 * 0.625)));
@@ -209,6 +210,8 @@ fn rows_of_zeros_are_exact() {
     let standard = |layers| network(layers).parameterized(Parameterization::Standard);
     let k = evaluate(&standard(vec![dense(3), leaky_relu(0.25), dense(1)]), &x, None);
     assert_eq!((&k.nngp[..2], &k.ntk[..2]), (&[0.0; 2][..], &[1.0 + 0.0625, 1.0 + 0.25 * 0.625][..]));
+    let k = evaluate(&standard(vec![dense(3), abs(), dense(1)]), &x, None);
+    assert_eq!((&k.nngp[..2], &k.ntk[..2]), (&[0.0; 2][..], &[1.0; 2][..]));
     // With a bias, zero inputs and others: K = b² throughout the first layer's row, and nothing is NaN.
     for network in networks() {
         let k = evaluate(&network, &x, None);
