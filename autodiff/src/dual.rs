@@ -86,6 +86,12 @@ fn derivative<T: Scalar>(phi: Phi, x: T, y: T) -> T {
         Phi::Silu => T::phi(Phi::Sigmoid, x) * (T::ONE + x * T::phi(Phi::Sigmoid, -x)),
         Phi::Sin => T::phi(Phi::Cos, x),
         Phi::Cos => -T::phi(Phi::Sin, x),
+        Phi::Abs if x.primal() > 0.0 => T::ONE,
+        Phi::Abs if x.primal() < 0.0 => -T::ONE,
+        Phi::Abs => T::ZERO,
+        Phi::LeakyRelu(_) if x.primal() > 0.0 => T::ONE,
+        Phi::LeakyRelu(alpha) => T::of(alpha),
+        Phi::Sqrt => T::of(0.5) / y,
     }
 }
 

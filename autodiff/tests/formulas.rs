@@ -91,17 +91,25 @@ fn every_function_has_its_value_and_slope_at_known_points() {
         Phi::Silu => [(0.5 * s, s * (1.5 - 0.5 * s)), (0.0, 0.5), (-0.5 * (1.0 - s), (1.0 - s) * (1.0 - 0.5 * s))],
         Phi::Sin => [(sin, cos), (0.0, 1.0), (-sin, cos)],
         Phi::Cos => [(cos, -sin), (1.0, 0.0), (cos, sin)],
+        Phi::Abs => [(0.5, 1.0), (0.0, 0.0), (0.5, -1.0)],
+        Phi::LeakyRelu(alpha) => [(0.5, 1.0), (0.0, alpha), (-0.5 * alpha, alpha)],
+        // At ¼, 1 and 4.
+        Phi::Sqrt => [(0.5, 1.0), (1.0, 0.5), (2.0, 0.25)],
     };
     for phi in Phi::ALL {
         let mut tape = Tape::new();
-        let points = if phi == Phi::Ln { [0.5, 1.0, 2.0] } else { [0.5, 0.0, -0.5] };
+        let points = match phi {
+            Phi::Ln => [0.5, 1.0, 2.0],
+            Phi::Sqrt => [0.25, 1.0, 4.0],
+            _ => [0.5, 0.0, -0.5],
+        };
         let x = tape.input([3], &points);
         let y = tape.map(phi, x);
         assert_close(tape.value(y), &known(phi).map(|(value, _)| value), phi.name());
         let mut gradient = Gradient::new(Wrt::INPUTS);
         tape.pull_once(y, &[1.0; 3], &mut gradient).unwrap();
         assert_close(gradient.input(0), &known(phi).map(|(_, slope)| slope), phi.name());
-        // The kink of relu included: a dual has the slope that the tape has.
+        // The kinks included: a dual has the slope that the tape has.
         for (x, (value, slope)) in points.into_iter().zip(known(phi)) {
             let y = <Dual<f64> as Scalar>::phi(phi, Dual { re: x, eps: 1.0 });
             assert_close(&[y.re, y.eps], &[value, slope], phi.name());

@@ -344,7 +344,7 @@ impl Case {
 
 /// Whether a function is defined for positive numbers only.
 pub fn domain_is_positive(phi: Phi) -> bool {
-    phi == Phi::Ln
+    matches!(phi, Phi::Ln | Phi::Sqrt)
 }
 
 /// `Σ z² + Σ over operands` for every example: curved in all of them, which are used once more behind the operation.
