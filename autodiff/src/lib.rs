@@ -9,10 +9,14 @@
 //! - A [`Sink`] decides what a cotangent at a parameter means: [`Gradient`] sums it, [`PerExample`] keeps examples apart,
 //!   [`Factors`] keeps features and cotangents unmultiplied, which is what the neural tangent kernel is made of.
 //! - [`Dual`] numbers are scalars too: a reverse pass over duals is a Hessian-vector product.
+//! - [`Linearized`], [`Hessian`] and [`Taylor`] are the modes that people ask for: products with Jacobians and Hessians, Jacobians of a batch and of each
+//!   example, Gauss–Newton products, Taylor models.
 //! - [`check_grads`] holds all of this against differences and against itself.
 //!
 //! Axis 0 of a value is the examples where its [`Node`] says so, never because of its extent. Tensors have up to four axes and are
-//! read as matrices: the last axis is the columns, all others together are the rows.
+//! read as matrices, the last axis the columns and all others together the rows, or around an [`Axis`].
+//!
+//! A warm step allocates nothing. At its peak a step needs the values, one buffer of flow, which has at most their size for each lane, and the result.
 #![forbid(unsafe_code)]
 
 // The catalog of operations is shared with tests that see the crate from outside.
@@ -55,3 +59,8 @@ pub use simd::{Accumulate, Border, Float, Mat, Padding, Phi};
 pub use sink::{Contribution, Examples, Factors, Gradient, PerExample, Sink, Use, Wrt};
 pub use tape::{Mark, Tape};
 pub use windows::Windows;
+
+/// The examples of the README are tested as they stand.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
