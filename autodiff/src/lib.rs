@@ -50,7 +50,7 @@ pub use check::{CheckError, Checked, Differentiable, Point, check_grads};
 pub use dual::{Dual, Planes};
 pub use flow::{Flow, Refusal};
 pub use linear::{Fan, Features, Linear, Stack, Take};
-pub use modes::{Jacobian, Leaves, Linearized, Mode, value_and_gradient};
+pub use modes::{Jacobian, Leaves, Linearized, Mode, linearize, value_and_gradient};
 pub use op::{Axes, Leaf, Node, Op, Var};
 pub use scalar::{Scalar, Scratch};
 pub use second::{Hessian, Taylor};
