@@ -5,9 +5,11 @@
 
 use crate::block::Block;
 use crate::conv::{Correlate, Weights};
-use crate::gram::{Mirror, Multiply, Pack, Turn};
+use crate::gram::Multiply;
 use crate::level::Level;
 use crate::map::{AcosSin, Map, MapAffine, Slope};
+use crate::mirror::{Mirror, Turn};
+use crate::pack::Pack;
 use crate::softmax::Rows;
 
 macro_rules! entries {

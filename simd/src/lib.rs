@@ -38,6 +38,7 @@
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod block;
+mod bounds;
 mod conv;
 mod entry;
 mod float;
@@ -46,6 +47,7 @@ pub mod lane;
 mod level;
 mod map;
 mod mat;
+mod mirror;
 mod pack;
 mod phi;
 mod product;

@@ -45,10 +45,11 @@ pub trait Vector: Copy {
     /// Those `n` must be valid to write, and `n` at most `LANES`. Nothing else is written.
     unsafe fn store_first(self, p: *mut Self::Element, n: usize);
 
-    /// Writes eight rows of eight numbers as columns: `to[k·to_stride + r] ← from[r·from_stride + k]`.
+    /// Writes eight rows of eight numbers as columns: `to[k·to_stride + r] ← from[r·from_stride + k]`, in the order of k, so that
+    /// of columns that overlap the later ones stay.
     ///
     /// # Safety
-    /// The places named must be valid to read and to write, and may not overlap.
+    /// The places named must be valid to read and to write, and none may be read and written.
     #[inline(always)]
     unsafe fn turn(_: Self::Cpu, from: *const Self::Element, from_stride: usize, to: *mut Self::Element, to_stride: usize) {
         for k in 0..8 {
@@ -58,6 +59,18 @@ pub trait Vector: Copy {
             }
         }
     }
+}
+
+/// Asks for the cache line of `p`, which need not be a place that can be read.
+#[inline(always)]
+pub(crate) fn prefetch<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint that never faults, and every x86-64 has it.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }
 
 /// Four numbers in plain arithmetic, which the compiler may hold in vectors of the target's own.
@@ -245,13 +258,12 @@ mod x86 {
         };
         let (upper, lower) = (four(0), four(4));
         for k in 0..4 {
-            let early = _mm256_permute2f128_ps::<0x20>(upper[k], lower[k]);
-            let late = _mm256_permute2f128_ps::<0x31>(upper[k], lower[k]);
             // SAFETY: the caller makes these places writable.
-            unsafe {
-                _mm256_storeu_ps(to.add(k * to_stride), early);
-                _mm256_storeu_ps(to.add((k + 4) * to_stride), late);
-            }
+            unsafe { _mm256_storeu_ps(to.add(k * to_stride), _mm256_permute2f128_ps::<0x20>(upper[k], lower[k])) }
+        }
+        for k in 0..4 {
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_ps(to.add((k + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(upper[k], lower[k])) }
         }
     }
 
@@ -260,20 +272,23 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn turn_f64(from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
-        for (first, k) in [(0, 0), (0, 4), (4, 0), (4, 4)] {
+        for k in [0, 4] {
             // SAFETY: the caller makes eight numbers of each of eight rows readable.
-            let load = |r: usize| unsafe { _mm256_loadu_pd(from.add((first + r) * from_stride + k)) };
+            let load = |r: usize| unsafe { _mm256_loadu_pd(from.add(r * from_stride + k)) };
             let pair = |r: usize| (_mm256_unpacklo_pd(load(r), load(r + 1)), _mm256_unpackhi_pd(load(r), load(r + 1)));
-            let ((a, b), (c, d)) = (pair(0), pair(2));
-            let columns = [
-                _mm256_permute2f128_pd::<0x20>(a, c),
-                _mm256_permute2f128_pd::<0x20>(b, d),
-                _mm256_permute2f128_pd::<0x31>(a, c),
-                _mm256_permute2f128_pd::<0x31>(b, d),
-            ];
+            let four = |r: usize| {
+                let ((a, b), (c, d)) = (pair(r), pair(r + 2));
+                let (ac, bd) = (_mm256_permute2f128_pd::<0x20>(a, c), _mm256_permute2f128_pd::<0x20>(b, d));
+                [ac, bd, _mm256_permute2f128_pd::<0x31>(a, c), _mm256_permute2f128_pd::<0x31>(b, d)]
+            };
+            let (upper, lower) = (four(0), four(4));
             for l in 0..4 {
                 // SAFETY: the caller makes these places writable.
-                unsafe { _mm256_storeu_pd(to.add((k + l) * to_stride + first), columns[l]) }
+                unsafe {
+                    let column = to.add((k + l) * to_stride);
+                    _mm256_storeu_pd(column, upper[l]);
+                    _mm256_storeu_pd(column.add(4), lower[l]);
+                }
             }
         }
     }
