@@ -3,6 +3,7 @@
 //! A generic function is compiled where it is used, and a microkernel at three levels in sixty shapes is much to compile. These
 //! entries are functions of `f32` and `f64`, so that no user compiles them again.
 
+use crate::alone::Alone;
 use crate::block::Block;
 use crate::conv::{Correlate, Weights};
 use crate::gram::Multiply;
@@ -43,6 +44,7 @@ macro_rules! entries {
 }
 
 entries! {
+    run_alone: Alone,
     run_block: Block,
     run_pack: Pack,
     run_multiply: Multiply,

@@ -37,6 +37,7 @@
 //! has them. Wrong shapes panic with all sizes in the message.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod alone;
 mod block;
 mod bounds;
 mod conv;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::alone::{Alone, is_small};
 use crate::block::{Block, DEPTH, Left, Right, most_rows, scratch_len};
 use crate::pack::{pack_all, panels_len};
 use crate::scratch::Scratch;
@@ -67,6 +68,9 @@ pub fn product_at<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, 
     let fits = a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols();
     assert!(fits, "a product of {} × {} and {} × {} into {} × {}", a.rows(), a.cols(), b.rows(), b.cols(), c.rows(), c.cols());
     let (m, n) = (c.rows(), c.cols());
+    if is_small(m, a.cols(), n) {
+        return T::run_alone(level, Alone { a, b, to, c });
+    }
     // The lanes of a vector are columns, so columns should be many, and lie side by side in the target. A large left factor with
     // its columns side by side is read as the right one rather than turned around for few columns.
     let lean = n <= LEAN && m > LEAN && a.row_stride() == 1 && a.col_stride() > 1;
