@@ -9,18 +9,9 @@ use autodiff::check_grads;
 use catalog::Case;
 use graphs::graph;
 use proptest::prelude::*;
-use proptest::test_runner::FileFailurePersistence;
-
-/// Seeds of failures are kept beside this file.
-fn cases(n: u32) -> ProptestConfig {
-    ProptestConfig {
-        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
-        ..ProptestConfig::with_cases(n)
-    }
-}
 
 proptest! {
-    #![proptest_config(cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn random_graphs_obey_every_law(graph in graph(), seed in any::<u64>()) {
