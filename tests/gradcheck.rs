@@ -2,8 +2,8 @@
 
 use autodiff::{Differentiable, Phi, Point, Scalar, Shape, Tape, Var, check_grads};
 use nn::{
-    Layer, Loss, Network, Parameterization, cos, dense, erf, exp, gelu, relu, residual, residual_with_shortcut, sigmoid, silu, sin,
-    softplus, tanh,
+    Layer, Loss, Network, Parameterization, abs, cos, dense, erf, exp, gelu, leaky_relu, relu, residual, residual_with_shortcut, sigmoid,
+    silu, sin, softplus, tanh,
 };
 use proptest::prelude::*;
 
@@ -37,6 +37,8 @@ fn activation() -> impl Strategy<Value = Vec<Layer>> {
         Just(vec![silu()]),
         Just(vec![sin()]),
         Just(vec![cos()]),
+        Just(vec![abs()]),
+        (-1.5..1.5f64).prop_map(|alpha| vec![leaky_relu(alpha)]),
         // A bounded exponent: random networks would overflow otherwise.
         Just(vec![tanh(), exp()]),
     ]

@@ -1,6 +1,6 @@
 //! Linear maps applied, forward and transposed.
 
-use crate::linear::{Fan, Linear, Stack, Take};
+use crate::linear::{Fan, Features, Linear, Stack, Take};
 use crate::scalar::{Scalar, Scratch};
 use crate::shape::Axis;
 use crate::windows::Windows;
@@ -28,11 +28,23 @@ impl<T: Scalar> Linear<'_, T> {
     /// [`apply`](Self::apply) for lengths that are right.
     pub(crate) fn apply_right(&self, lanes: usize, dx: &[T], to: Accumulate, dy: &mut [T], scratch: &mut Scratch<T>) {
         // The rows of all lanes go through one product.
-        if let Linear::Right { w, a, rows, batches: 1, .. } = *self {
-            let dx = Mat::new(dx, lanes * rows, w.rows());
-            return scaled_product(a, dx, w.matrix(0), to, dy, scratch);
+        match *self {
+            Linear::Right { w, a, rows, batches: 1, fan: Fan::Each } => {
+                let dx = Mat::new(dx, lanes * rows, w.rows());
+                return scaled_product(a, dx, w.matrix(0), to, dy, scratch);
+            }
+            Linear::Right { w, a, rows, fan: Fan::See(windows), .. } => {
+                return see(windows, lanes * rows, w.matrix(0), a, dx, to, dy, scratch);
+            }
+            Linear::Right { w, a, rows, fan: Fan::Seen(windows), .. } => {
+                return seen(windows, lanes * rows, w.t().matrix(0), a, dx, to, dy, scratch);
+            }
+            _ => (),
         }
-        let (n, m) = (self.inputs(), self.outputs());
+        if lanes == 1 {
+            return self.apply_one(dx, to, dy, scratch);
+        }
+        let (n, m) = (dx.len() / lanes.max(1), dy.len() / lanes.max(1));
         for k in 0..lanes {
             self.apply_one(&dx[k * n..(k + 1) * n], to, &mut dy[k * m..(k + 1) * m], scratch);
         }
@@ -45,7 +57,22 @@ impl<T: Scalar> Linear<'_, T> {
             Linear::Diag { a, times, over, .. } => diag(a, times, over, dx, to, dy),
             Linear::Slope { phi, x, y } => T::slope(phi, x, y, dx, to, dy, &mut scratch.parts),
             Linear::Right { w, a, rows, batches, fan } => right(w, a, rows, batches, fan, dx, to, dy, scratch),
-            Linear::Left { x, a, cols, batches } => {
+            Linear::Left { x: Features::Windows { images, n, windows, transposed }, a, cols, .. } => {
+                let sizes = windows.convolution(cols);
+                let Scratch { values, parts } = scratch;
+                if transposed {
+                    let dw = taken(values, if a == T::ONE { 0 } else { dy.len() });
+                    if a == T::ONE {
+                        return T::conv_weight_gradient(&sizes, n, images, dx, to, dy, parts);
+                    }
+                    T::conv_weight_gradient(&sizes, n, images, dx, Accumulate::Set, dw, parts);
+                    put(to, dy, dw.iter().map(|&d| a * d));
+                } else {
+                    let w = scaled(a, dx, values);
+                    T::conv(&sizes, n, images, w, to, dy, parts);
+                }
+            }
+            Linear::Left { x: Features::Stack(x), a, cols, batches } => {
                 let (n, m) = (x.cols() * cols, x.rows() * cols);
                 for b in 0..batches {
                     let dw = Mat::new(&dx[b * n..(b + 1) * n], x.cols(), cols);
@@ -166,11 +193,8 @@ fn scaled_product<T: Scalar>(s: T, a: Mat<'_, T>, b: Mat<'_, T>, to: Accumulate,
         T::product(a, b, to, MatMut::new(c, m, n), parts);
         return;
     }
-    if values.len() < m * k.min(n) {
-        values.resize(m * k.min(n), T::ZERO);
-    }
     if k < n {
-        let scaled = &mut values[..m * k];
+        let scaled = taken(values, m * k);
         for i in 0..m {
             let row = &mut scaled[i * k..(i + 1) * k];
             row.iter_mut().enumerate().for_each(|(j, x)| *x = s * a.at(i, j));
@@ -184,11 +208,43 @@ fn scaled_product<T: Scalar>(s: T, a: Mat<'_, T>, b: Mat<'_, T>, to: Accumulate,
             c.iter_mut().for_each(|c| *c = s * *c);
         }
         Accumulate::Add => {
-            let product = &mut values[..m * n];
+            let product = taken(values, m * n);
             T::product(a, b, Accumulate::Set, MatMut::new(product, m, n), parts);
             put(Accumulate::Add, c, product.iter().map(|&p| s * p));
         }
     }
+}
+
+/// Numbers of the scratch.
+fn taken<T: Scalar>(values: &mut Vec<T>, len: usize) -> &mut [T] {
+    if values.len() < len {
+        values.resize(len, T::ZERO);
+    }
+    &mut values[..len]
+}
+
+/// `a·x`, in the scratch if it is not `x`.
+fn scaled<'v, T: Scalar>(a: T, x: &'v [T], values: &'v mut Vec<T>) -> &'v [T] {
+    if a == T::ONE {
+        return x;
+    }
+    let to = taken(values, x.len());
+    put(Accumulate::Set, to, x.iter().map(|&x| a * x));
+    to
+}
+
+/// A convolution of the tangents of images. The filters are scaled, as they are few.
+fn see<T: Scalar>(windows: Windows, images: usize, w: Mat<'_, T>, a: T, dx: &[T], to: Accumulate, dy: &mut [T], scratch: &mut Scratch<T>) {
+    let Scratch { values, parts } = scratch;
+    let filters = scaled(a, w.as_slice().expect("filters lie side by side"), values);
+    T::conv(&windows.convolution(w.cols()), images, dx, filters, to, dy, parts);
+}
+
+/// The transpose of [`see`].
+fn seen<T: Scalar>(windows: Windows, images: usize, w: Mat<'_, T>, a: T, dx: &[T], to: Accumulate, dy: &mut [T], scratch: &mut Scratch<T>) {
+    let Scratch { values, parts } = scratch;
+    let filters = scaled(a, w.as_slice().expect("filters lie side by side"), values);
+    T::conv_input_gradient(&windows.convolution(w.cols()), images, dx, filters, to, dy, parts);
 }
 
 fn diag<T: Scalar>(a: T, times: Option<&[T]>, over: Option<&[T]>, dx: &[T], to: Accumulate, dy: &mut [T]) {
@@ -223,6 +279,7 @@ fn right<T: Scalar>(
         let (place, to) = match fan {
             Fan::Each | Fan::Out => (b, to),
             Fan::In => (0, if b == 0 { to } else { Accumulate::Add }),
+            Fan::See(_) | Fan::Seen(_) => unreachable!("convolutions take all lanes at once"),
         };
         scaled_product(a, dx, w.matrix(b), to, &mut dy[place * m..(place + 1) * m], scratch);
     }

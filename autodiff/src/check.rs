@@ -15,13 +15,13 @@ pub trait Differentiable {
     fn record<T: Scalar>(&self, tape: &mut Tape<T>, inputs: &[Var], parameters: &[Var]) -> Var;
 }
 
-/// Where a function is checked: shapes and values of its leaves.
+/// Where a derivative is taken: shapes and values of the leaves.
 #[derive(Clone, Debug, Default)]
-pub struct Point {
+pub struct Point<T = f64> {
     /// Inputs, with axis 0 the examples.
-    pub inputs: Vec<(Shape, Vec<f64>)>,
+    pub inputs: Vec<(Shape, Vec<T>)>,
     /// Parameters.
-    pub parameters: Vec<(Shape, Vec<f64>)>,
+    pub parameters: Vec<(Shape, Vec<T>)>,
 }
 
 /// The errors that were found, each relative to `1 + ` the norms of what was compared.
@@ -106,9 +106,8 @@ fn record<T: Scalar, F: Differentiable>(f: &F, at: &Point, entry: impl Fn(f64, L
     let mut tape = Tape::new();
     let lift = |x: &[f64], leaf: Leaf| -> Vec<T> { x.iter().enumerate().map(|(i, &x)| entry(x, leaf, i)).collect() };
     let parameters: Vec<Var> =
-        (at.parameters.iter().enumerate()).map(|(i, (shape, x))| tape.parameter(shape.clone(), &lift(x, Leaf::Parameter(i)))).collect();
-    let inputs: Vec<Var> =
-        at.inputs.iter().enumerate().map(|(i, (shape, x))| tape.input(shape.clone(), &lift(x, Leaf::Input(i)))).collect();
+        (at.parameters.iter().enumerate()).map(|(i, (shape, x))| tape.parameter(*shape, &lift(x, Leaf::Parameter(i)))).collect();
+    let inputs: Vec<Var> = at.inputs.iter().enumerate().map(|(i, (shape, x))| tape.input(*shape, &lift(x, Leaf::Input(i)))).collect();
     let output = f.record(&mut tape, &inputs, &parameters);
     (tape, output)
 }
@@ -153,7 +152,7 @@ fn gradient<T: Scalar>(tape: &Tape<T>, output: Var, lanes: usize, c: &[T]) -> Ve
 /// Measures how well `f` obeys the laws of derivatives at a point, along directions drawn from `seed`.
 ///
 /// Differences are taken with steps of 1e-3, 1e-4 and 1e-5 and the best counts, so that a kink nearby (ReLU) does no harm.
-fn measure<F: Differentiable>(f: &F, at: &Point, seed: u64) -> Checked {
+pub(crate) fn measure<F: Differentiable>(f: &F, at: &Point, seed: u64) -> Checked {
     let mut directions = Directions(seed);
     let (t, s) = (directions.tangent(at), directions.tangent(at));
     let (tape, output) = record(f, at, |x, _, _| x);
@@ -260,19 +259,28 @@ fn per_example(tape: &Tape<f64>, output: Var, two: &[f64]) -> f64 {
 /// The first law that does not hold, with its error.
 pub fn check_grads<F: Differentiable>(f: &F, at: &Point, seed: u64) -> Result<Checked, CheckError> {
     let found = measure(f, at, seed);
-    let laws = [
-        ("the pushed tangent and 5-point differences", found.differences, BOUNDS.differences),
-        ("the two sides of the adjoint identity ⟨c, J t⟩ = ⟨Jᵀ c, t⟩", found.adjoint, BOUNDS.adjoint),
-        ("the pushed tangent and dual numbers", found.duals, BOUNDS.duals),
-        ("the Hessian by reverse over duals and by duals of duals", found.second_order, BOUNDS.second_order),
-        ("the Hessian and its transpose", found.symmetry, BOUNDS.symmetry),
-        ("cotangents pulled together and one by one", found.lanes, BOUNDS.lanes),
-        ("the sum of per-example gradients and the gradient", found.per_example, BOUNDS.per_example),
-    ];
-    for (law, error, bound) in laws {
-        if error > bound {
-            return Err(CheckError { law, error, bound });
-        }
+    match found.broken().next() {
+        Some(error) => Err(error),
+        None => Ok(found),
     }
-    Ok(found)
+}
+
+impl Checked {
+    /// Every law with its error and its bound.
+    pub(crate) fn laws(&self) -> [(&'static str, f64, f64); 7] {
+        [
+            ("the pushed tangent and 5-point differences", self.differences, BOUNDS.differences),
+            ("the two sides of the adjoint identity ⟨c, J t⟩ = ⟨Jᵀ c, t⟩", self.adjoint, BOUNDS.adjoint),
+            ("the pushed tangent and dual numbers", self.duals, BOUNDS.duals),
+            ("the Hessian by reverse over duals and by duals of duals", self.second_order, BOUNDS.second_order),
+            ("the Hessian and its transpose", self.symmetry, BOUNDS.symmetry),
+            ("cotangents pulled together and one by one", self.lanes, BOUNDS.lanes),
+            ("the sum of per-example gradients and the gradient", self.per_example, BOUNDS.per_example),
+        ]
+    }
+
+    /// The laws that do not hold.
+    fn broken(&self) -> impl Iterator<Item = CheckError> {
+        self.laws().into_iter().filter(|(_, error, bound)| error > bound).map(|(law, error, bound)| CheckError { law, error, bound })
+    }
 }

@@ -1,7 +1,8 @@
 //! Dual numbers: an independent forward mode, and second derivatives.
 
+use crate::apply::put;
 use crate::scalar::Scalar;
-use simd::{Accumulate, Mat, MatMut, Phi};
+use simd::{Accumulate, Convolution, Mat, MatMut, Phi};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 /// `re + eps·ε` with `ε² = 0`: a value and its derivative along one direction.
@@ -86,6 +87,12 @@ fn derivative<T: Scalar>(phi: Phi, x: T, y: T) -> T {
         Phi::Silu => T::phi(Phi::Sigmoid, x) * (T::ONE + x * T::phi(Phi::Sigmoid, -x)),
         Phi::Sin => T::phi(Phi::Cos, x),
         Phi::Cos => -T::phi(Phi::Sin, x),
+        Phi::Abs if x.primal() > 0.0 => T::ONE,
+        Phi::Abs if x.primal() < 0.0 => -T::ONE,
+        Phi::Abs => T::ZERO,
+        Phi::LeakyRelu(_) if x.primal() > 0.0 => T::ONE,
+        Phi::LeakyRelu(alpha) => T::of(alpha),
+        Phi::Sqrt => T::of(0.5) / y,
     }
 }
 
@@ -101,26 +108,69 @@ pub struct Planes<T: Scalar> {
 /// The values and the tangents of a matrix in planes; `None` for tangents that are all zero.
 fn split<'p, T: Scalar>(x: Mat<'_, Dual<T>>, planes: &'p mut Vec<T>) -> (Mat<'p, T>, Option<Mat<'p, T>>) {
     let (m, n) = (x.rows(), x.cols());
-    planes.resize(2 * m * n, T::ZERO);
-    let (re, eps) = planes.split_at_mut(m * n);
+    // It only grows: what is beyond the end is not cleared again and again.
+    planes.resize(planes.len().max(2 * m * n), T::ZERO);
+    let (re, eps) = planes[..2 * m * n].split_at_mut(m * n);
     // In the order in which they lie, by rows or by columns.
     let turned = x.row_stride() == 1 && x.col_stride() != 1;
     let (lines, x) = if turned { (n, x.t()) } else { (m, x) };
     let length = x.cols();
-    let mut still = true;
     for i in 0..lines {
-        let line = re[i * length..(i + 1) * length].iter_mut().zip(&mut eps[i * length..(i + 1) * length]);
-        let mut take = |to: (&mut T, &mut T), d: Dual<T>| {
-            (*to.0, *to.1) = (d.re, d.eps);
-            still &= d.eps == T::ZERO;
-        };
+        let (re, eps) = (&mut re[i * length..(i + 1) * length], &mut eps[i * length..(i + 1) * length]);
         match x.row(i) {
-            Some(row) => line.zip(row).for_each(|(to, &d)| take(to, d)),
-            None => line.enumerate().for_each(|(j, to)| take(to, x.at(i, j))),
+            Some(row) => {
+                put(Accumulate::Set, re, row.iter().map(|d| d.re));
+                put(Accumulate::Set, eps, row.iter().map(|d| d.eps));
+            }
+            None => (0..length).for_each(|j| (re[j], eps[j]) = (x.at(i, j).re, x.at(i, j).eps)),
         }
     }
+    let still = eps.iter().all(|&d| d == T::ZERO);
     let plane = |values: &'p [T]| if turned { Mat::new(values, n, m).t() } else { Mat::new(values, m, n) };
     (plane(re), (!still).then(|| plane(eps)))
+}
+
+/// A bilinear map of duals, in planes: `(a + a'ε)(b + b'ε) = ab + (ab' + a'b)ε`, three of the scalars below, or fewer if a factor has no tangent.
+fn bilinear<'p, T: Scalar>(
+    a: Mat<'_, Dual<T>>,
+    b: Mat<'_, Dual<T>>,
+    len: usize,
+    Planes { left, right, result, parts }: &'p mut Planes<T>,
+    mut f: impl FnMut(Mat<'_, T>, Mat<'_, T>, Accumulate, &mut [T], &mut T::Parts),
+) -> (&'p [T], &'p [T]) {
+    let (a_re, a_eps) = split(a, left);
+    let (b_re, b_eps) = split(b, right);
+    result.resize(result.len().max(2 * len), T::ZERO);
+    let (re, eps) = result[..2 * len].split_at_mut(len);
+    f(a_re, b_re, Accumulate::Set, re, parts);
+    let mut to = Accumulate::Set;
+    for (a, b) in [(Some(a_re), b_eps), (a_eps, Some(b_re))] {
+        if let Some((a, b)) = a.zip(b) {
+            f(a, b, to, eps, parts);
+            to = Accumulate::Add;
+        }
+    }
+    if to == Accumulate::Set {
+        eps.fill(T::ZERO);
+    }
+    (re, eps)
+}
+
+/// [`bilinear`] of arrays that lie side by side.
+fn flat<T: Scalar>(
+    a: &[Dual<T>],
+    b: &[Dual<T>],
+    to: Accumulate,
+    c: &mut [Dual<T>],
+    planes: &mut Planes<T>,
+    mut f: impl FnMut(&[T], &[T], Accumulate, &mut [T], &mut T::Parts),
+) {
+    let row = |x| Mat::new(x, 1, x.len());
+    let (re, eps) = bilinear(row(a), row(b), c.len(), planes, |a, b, to, c, parts| {
+        let [a, b] = [a, b].map(|x| x.row(0).expect("the numbers of a row lie side by side"));
+        f(a, b, to, c, parts);
+    });
+    put(to, c, re.iter().zip(eps).map(|(&re, &eps)| Dual { re, eps }));
 }
 
 impl<T: Scalar> Scalar for Dual<T> {
@@ -155,47 +205,59 @@ impl<T: Scalar> Scalar for Dual<T> {
         Dual { re: self.re.powf(p), eps: slope * self.eps }
     }
 
-    /// Split into planes: `(a + a'ε)(b + b'ε) = ab + (ab' + a'b)ε`, three products of the scalars below, or fewer if a factor has no tangent.
     fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, mut c: MatMut<'_, Self>, planes: &mut Planes<T>) {
         let (m, n) = (a.rows(), b.cols());
-        let Planes { left, right, result, parts } = planes;
-        let (a_re, a_eps) = split(a, left);
-        let (b_re, b_eps) = split(b, right);
-        result.resize(2 * m * n, T::ZERO);
-        let (re, eps) = result.split_at_mut(m * n);
-        T::product(a_re, b_re, Accumulate::Set, MatMut::new(re, m, n), parts);
-        let mut first = Accumulate::Set;
-        for (a, b) in [(Some(a_re), b_eps), (a_eps, Some(b_re))] {
-            if let Some((a, b)) = a.zip(b) {
-                T::product(a, b, first, MatMut::new(eps, m, n), parts);
-                first = Accumulate::Add;
-            }
-        }
-        if first == Accumulate::Set {
-            eps.fill(T::ZERO);
-        }
+        let (re, eps) = bilinear(a, b, m * n, planes, |a, b, to, c, parts| T::product(a, b, to, MatMut::new(c, m, n), parts));
         for i in 0..m {
-            for j in 0..n {
-                let new = Dual { re: re[i * n + j], eps: eps[i * n + j] };
-                c.set(i, j, if to == Accumulate::Set { new } else { c.at(i, j) + new });
+            let new = re[i * n..(i + 1) * n].iter().zip(&eps[i * n..(i + 1) * n]).map(|(&re, &eps)| Dual { re, eps });
+            match c.row_mut(i) {
+                Some(row) => put(to, row, new),
+                None => new.enumerate().for_each(|(j, new)| c.set(i, j, if to == Accumulate::Set { new } else { c.at(i, j) + new })),
             }
         }
     }
 
-    fn map(phi: Phi, x: &[Self], y: &mut [Self], _: &mut Planes<T>) {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = Self::phi(phi, x);
-        }
+    fn conv(c: &Convolution, images: usize, x: &[Self], w: &[Self], to: Accumulate, y: &mut [Self], planes: &mut Planes<T>) {
+        flat(x, w, to, y, planes, |x, w, to, y, parts| T::conv(c, images, x, w, to, y, parts));
+    }
+
+    fn conv_input_gradient(
+        c: &Convolution,
+        images: usize,
+        g: &[Self],
+        w: &[Self],
+        to: Accumulate,
+        dx: &mut [Self],
+        planes: &mut Planes<T>,
+    ) {
+        flat(g, w, to, dx, planes, |g, w, to, dx, parts| T::conv_input_gradient(c, images, g, w, to, dx, parts));
+    }
+
+    fn conv_weight_gradient(
+        c: &Convolution,
+        images: usize,
+        x: &[Self],
+        g: &[Self],
+        to: Accumulate,
+        dw: &mut [Self],
+        planes: &mut Planes<T>,
+    ) {
+        flat(x, g, to, dw, planes, |x, g, to, dw, parts| T::conv_weight_gradient(c, images, x, g, to, dw, parts));
+    }
+
+    fn map(phi: Phi, x: &[Self], y: &mut [Self], planes: &mut Planes<T>) {
+        let Planes { left, right, parts, .. } = planes;
+        let n = x.len();
+        left.resize(n.max(left.len()), T::ZERO);
+        right.resize(n.max(right.len()), T::ZERO);
+        let (from, to) = (&mut left[..n], &mut right[..n]);
+        put(Accumulate::Set, from, x.iter().map(|x| x.re));
+        T::map(phi, from, to, parts);
+        put(Accumulate::Set, y, x.iter().zip(to.iter()).map(|(x, &re)| Dual { re, eps: derivative(phi, x.re, re) * x.eps }));
     }
 
     fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self], _: &mut Planes<T>) {
-        for i in 0..dy.len() {
-            let new = derivative(phi, x[i], y[i]) * dx[i];
-            match to {
-                Accumulate::Set => dy[i] = new,
-                Accumulate::Add => dy[i] += new,
-            }
-        }
+        put(to, dy, x.iter().zip(y).zip(dx).map(|((&x, &y), &dx)| derivative(phi, x, y) * dx));
     }
 
     fn softmax(x: Mat<'_, Self>, log_sum_exp: &mut [Self], softmax: &mut [Self]) {

@@ -14,18 +14,13 @@ pub(crate) fn evaluate<T: Scalar>(node: Var, past: &Past<'_, T>, out: &mut [T], 
         Op::Affine { x, w, scale, bias } => {
             let (x, w) = (past.matrix(x), past.matrix(w));
             T::product(x, w, Accumulate::Set, MatMut::new(out, x.rows(), w.cols()), &mut scratch.parts);
-            let a = T::of(scale);
-            let n = w.cols();
-            match bias {
-                Some((b, scale)) if n > 0 => {
-                    let (b, s) = (past.value(b), T::of(scale));
-                    for row in out.chunks_exact_mut(n) {
-                        row.iter_mut().zip(b).for_each(|(z, &b)| *z = a * *z + s * b);
-                    }
-                }
-                Some(_) | None if scale == 1.0 => (),
-                Some(_) | None => out.iter_mut().for_each(|z| *z = a * *z),
-            }
+            scale_and_shift(out, scale, bias.map(|(b, s)| (past.value(b), s)));
+        }
+        Op::Conv { x, w, windows, scale, bias } => {
+            let images = past.node(x).shape.dims()[0];
+            let sizes = windows.convolution(past.matrix(w).cols());
+            T::conv(&sizes, images, past.value(x), past.value(w), Accumulate::Set, out, &mut scratch.parts);
+            scale_and_shift(out, scale, bias.map(|(b, s)| (past.value(b), s)));
         }
         Op::Product { x, y, scale } => {
             let (x, y) = (past.matrices(x), past.matrices(y));
@@ -76,6 +71,21 @@ pub(crate) fn evaluate<T: Scalar>(node: Var, past: &Past<'_, T>, out: &mut [T], 
         | Op::Gather { .. }
         | Op::Patches(..)
         | Op::Pool(..) => edges(node, past, |x, edge| edge.apply_right(1, past.value(x), Accumulate::Set, out, scratch)),
+    }
+}
+
+/// `z = a·z + s·β`, row by row.
+fn scale_and_shift<T: Scalar>(z: &mut [T], scale: f64, bias: Option<(&[T], f64)>) {
+    let a = T::of(scale);
+    match bias {
+        Some((b, s)) if !b.is_empty() => {
+            let s = T::of(s);
+            for row in z.chunks_exact_mut(b.len()) {
+                row.iter_mut().zip(b).for_each(|(z, &b)| *z = a * *z + s * b);
+            }
+        }
+        Some(_) | None if scale == 1.0 => (),
+        Some(_) | None => z.iter_mut().for_each(|z| *z = a * *z),
     }
 }
 

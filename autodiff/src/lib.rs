@@ -9,6 +9,8 @@
 //! - A [`Sink`] decides what a cotangent at a parameter means: [`Gradient`] sums it, [`PerExample`] keeps examples apart,
 //!   [`Factors`] keeps features and cotangents unmultiplied, which is what the neural tangent kernel is made of.
 //! - [`Dual`] numbers are scalars too: a reverse pass over duals is a Hessian-vector product.
+//! - [`Linearized`], [`Hessian`] and [`Taylor`] are the modes that people ask for: products with Jacobians and Hessians, Jacobians of a batch and of each
+//!   example, Gauss–Newton products, Taylor models.
 //! - [`check_grads`] holds all of this against differences and against itself.
 //!
 //! # Conventions
@@ -37,7 +39,9 @@
 //! An infinite derivative times a tangent of 0 is NaN, as infinity times zero is.
 //!
 //! Axis 0 of a value is the examples where its [`Node`] says so, never because of its extent. Tensors have up to four axes and are
-//! read as matrices: the last axis is the columns, all others together are the rows.
+//! read as matrices, the last axis the columns and all others together the rows, or around an [`Axis`].
+//!
+//! A warm step allocates nothing. At its peak a step needs the values, one buffer of flow, which has at most their size for each lane, and the result.
 #![forbid(unsafe_code)]
 
 // The catalog of operations is shared with tests that see the crate from outside.
@@ -56,10 +60,12 @@ mod evaluate;
 mod faults;
 mod flow;
 mod linear;
+mod modes;
 mod op;
 mod record;
 mod rules;
 mod scalar;
+mod second;
 mod shape;
 mod sink;
 mod tape;
@@ -68,11 +74,18 @@ mod windows;
 pub use check::{CheckError, Checked, Differentiable, Point, check_grads};
 pub use dual::{Dual, Planes};
 pub use flow::{Flow, Refusal};
-pub use linear::{Fan, Linear, Stack, Take};
+pub use linear::{Fan, Features, Linear, Stack, Take};
+pub use modes::{Jacobian, Leaves, Linearized, Mode, value_and_gradient};
 pub use op::{Axes, Leaf, Node, Op, Var};
 pub use scalar::{Scalar, Scratch};
+pub use second::{Hessian, Taylor};
 pub use shape::{Axis, Shape};
 pub use simd::{Accumulate, Border, Float, Mat, Padding, Phi};
 pub use sink::{Contribution, Examples, Factors, Gradient, PerExample, Sink, Use, Wrt};
 pub use tape::{Mark, Tape};
 pub use windows::Windows;
+
+/// The examples of the README are tested as they stand.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -44,7 +44,7 @@ pub enum Linear<'t, T: Copy> {
         w: Stack<'t, T>,
         /// The scale of the product.
         a: T,
-        /// Rows of `dX`.
+        /// Rows of `dX`, or the number of images of which the windows are its rows.
         rows: usize,
         /// Number of products.
         batches: usize,
@@ -54,7 +54,7 @@ pub enum Linear<'t, T: Copy> {
     /// `dY_b = a·X_b·dW_b` for each of `batches` products, with `X` of shape `[rows, n_in]` and `dW` of shape `[n_in, cols]`.
     Left {
         /// The other factor of the product.
-        x: Stack<'t, T>,
+        x: Features<'t, T>,
         /// The scale of the product.
         a: T,
         /// Columns of `dW`.
@@ -147,7 +147,7 @@ pub enum Linear<'t, T: Copy> {
     },
 }
 
-/// Which operand of a stack of products [`Right`](Linear::Right) is one for all of them.
+/// Where a product [`Right`](Linear::Right) takes its `dX`, and where it leaves its `dY`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fan {
     /// Each product has its own `dX` and its own `dY`.
@@ -156,6 +156,76 @@ pub enum Fan {
     Out,
     /// All products add to the same `dY`.
     In,
+    /// The rows of `dX` are what windows see of images: a convolution.
+    See(Windows),
+    /// What `dY` has in its rows is added to the cells that windows see: the transpose of a convolution.
+    Seen(Windows),
+}
+
+/// The left factors of products, as matrices or as what windows see of images, `[images · windows, taps · channels]`.
+#[derive(Clone, Copy, Debug)]
+pub enum Features<'t, T: Copy> {
+    /// Matrices.
+    Stack(Stack<'t, T>),
+    /// What windows see, written nowhere.
+    Windows {
+        /// The images.
+        images: &'t [T],
+        /// Their number.
+        n: usize,
+        /// The windows.
+        windows: Windows,
+        /// Whether the matrix is transposed.
+        transposed: bool,
+    },
+}
+
+impl<T: Copy> Features<'_, T> {
+    /// Rows of a matrix.
+    pub fn rows(&self) -> usize {
+        match *self {
+            Features::Stack(stack) => stack.rows(),
+            Features::Windows { windows, transposed: true, .. } => windows.cells() * windows.channels(),
+            Features::Windows { windows, n, transposed: false, .. } => n * windows.sites(),
+        }
+    }
+
+    /// Columns of a matrix.
+    pub fn cols(&self) -> usize {
+        self.t().rows()
+    }
+
+    /// The transposed matrices.
+    #[must_use]
+    pub fn t(self) -> Self {
+        match self {
+            Features::Stack(stack) => Features::Stack(stack.t()),
+            Features::Windows { images, n, windows, transposed } => Features::Windows { images, n, windows, transposed: !transposed },
+        }
+    }
+
+    /// What the `i`-th of `n` examples has in its rows, of one matrix.
+    #[must_use]
+    fn example(self, i: usize, n: usize) -> Self {
+        match self {
+            Features::Stack(stack) => {
+                let rows = each(stack.rows(), n);
+                Features::Stack(stack.row_range(i * rows..(i + 1) * rows))
+            }
+            Features::Windows { images, n: all, windows, transposed } => {
+                let some = each(all, n);
+                let len = some * windows.image_len();
+                Features::Windows { images: &images[i * len..(i + 1) * len], n: some, windows, transposed }
+            }
+        }
+    }
+}
+
+/// The share of each example.
+#[track_caller]
+fn each(extent: usize, n: usize) -> usize {
+    assert_eq!(extent % n, 0, "{extent} rows do not hold {n} examples alike");
+    extent / n
 }
 
 /// Places along an axis.
@@ -258,7 +328,7 @@ impl<'t, T: Copy> Linear<'t, T> {
 
     /// `dY = a·X·dW` of one product.
     pub fn left(x: Mat<'t, T>, a: T, cols: usize) -> Self {
-        Linear::Left { x: Stack::one(x), a, cols, batches: 1 }
+        Linear::Left { x: Features::Stack(Stack::one(x)), a, cols, batches: 1 }
     }
 
     /// The transposed map. Transposing twice gives the map itself.
@@ -271,6 +341,8 @@ impl<'t, T: Copy> Linear<'t, T> {
                     Fan::Each => Fan::Each,
                     Fan::Out => Fan::In,
                     Fan::In => Fan::Out,
+                    Fan::See(windows) => Fan::Seen(windows),
+                    Fan::Seen(windows) => Fan::See(windows),
                 };
                 Linear::Right { w: w.t(), a, rows, batches, fan }
             }
@@ -291,29 +363,42 @@ impl<'t, T: Copy> Linear<'t, T> {
 
     /// Entries of a vector that the map takes.
     pub fn inputs(&self) -> usize {
-        match *self {
-            Linear::Scale { len, .. } | Linear::Diag { len, .. } => len,
-            Linear::Slope { x, .. } => x.len(),
-            Linear::Right { w, rows, batches, fan, .. } => {
-                let different = if fan == Fan::Out { 1 } else { batches };
-                different * rows * w.rows()
-            }
-            Linear::Left { x, cols, batches, .. } => batches * x.cols() * cols,
-            Linear::Transpose { batches, rows, cols } => batches * rows * cols,
-            Linear::Sum { axis, .. } | Linear::Index { axis, .. } => axis.len(),
-            Linear::Broadcast { axis, .. } => axis.outer * axis.inner,
-            Linear::RowDot { w } => w.rows() * w.cols(),
-            Linear::RowSpread { w } => w.rows(),
-            Linear::Scatter { axis, take } => axis.outer * take.len() * axis.inner,
-            Linear::Pool { windows, images, .. } | Linear::Patches { windows, images } => images * windows.image_len(),
-            Linear::Unpool { windows, images, .. } => images * windows.sites() * windows.channels(),
-            Linear::Unpatches { windows, images } => images * windows.sites() * windows.cells() * windows.channels(),
-        }
+        self.sizes().0
     }
 
     /// Entries of a vector that the map gives.
     pub fn outputs(&self) -> usize {
-        self.transpose().inputs()
+        self.sizes().1
+    }
+
+    /// Entries of a vector that the map takes, and of one that it gives.
+    fn sizes(&self) -> (usize, usize) {
+        match *self {
+            Linear::Scale { len, .. } | Linear::Diag { len, .. } => (len, len),
+            Linear::Slope { x, .. } => (x.len(), x.len()),
+            Linear::Right { w, rows, batches, fan, .. } => {
+                let (n, m) = (rows * w.rows(), rows * w.cols());
+                match fan {
+                    Fan::Each => (batches * n, batches * m),
+                    Fan::Out => (n, batches * m),
+                    Fan::In => (batches * n, m),
+                    Fan::See(windows) => (rows * windows.image_len(), m * windows.sites()),
+                    Fan::Seen(windows) => (n * windows.sites(), rows * windows.image_len()),
+                }
+            }
+            Linear::Left { x, cols, batches, .. } => (batches * x.cols() * cols, batches * x.rows() * cols),
+            Linear::Transpose { batches, rows, cols } => (batches * rows * cols, batches * rows * cols),
+            Linear::Sum { axis, .. } => (axis.len(), axis.outer * axis.inner),
+            Linear::Broadcast { axis, .. } => (axis.outer * axis.inner, axis.len()),
+            Linear::RowDot { w } => (w.rows() * w.cols(), w.rows()),
+            Linear::RowSpread { w } => (w.rows(), w.rows() * w.cols()),
+            Linear::Index { axis, take } => (axis.len(), axis.outer * take.len() * axis.inner),
+            Linear::Scatter { axis, take } => (axis.outer * take.len() * axis.inner, axis.len()),
+            Linear::Pool { windows, images, .. } => (images * windows.image_len(), images * windows.sites() * windows.channels()),
+            Linear::Unpool { windows, images, .. } => (images * windows.sites() * windows.channels(), images * windows.image_len()),
+            Linear::Patches { windows, images } => (images * windows.image_len(), images * windows.patches_len()),
+            Linear::Unpatches { windows, images } => (images * windows.patches_len(), images * windows.image_len()),
+        }
     }
 
     /// The part of the map that reaches example `i` of `n`, where the outputs' outermost axis is the examples and the inputs
@@ -324,15 +409,9 @@ impl<'t, T: Copy> Linear<'t, T> {
     #[must_use]
     #[track_caller]
     pub fn example(self, i: usize, n: usize) -> Self {
-        let of = |extent: usize| {
-            assert_eq!(extent % n, 0, "{extent} rows do not hold {n} examples alike");
-            extent / n
-        };
+        let of = |extent: usize| each(extent, n);
         match self {
-            Linear::Left { x, a, cols, batches: 1 } => {
-                let rows = of(x.rows());
-                Linear::Left { x: x.row_range(i * rows..(i + 1) * rows), a, cols, batches: 1 }
-            }
+            Linear::Left { x, a, cols, batches: 1 } => Linear::Left { x: x.example(i, n), a, cols, batches: 1 },
             Linear::Right { w, a, rows, batches, fan: Fan::Out } => {
                 let some = of(batches);
                 Linear::Right { w: w.some(i * some..(i + 1) * some), a, rows, batches: some, fan: Fan::Out }
@@ -366,7 +445,10 @@ impl<'t, T: Copy> Linear<'t, T> {
     /// Floating-point operations of one application to one lane; a multiplication and an addition count as two.
     pub fn flops(&self) -> u64 {
         let entries = match *self {
-            Linear::Right { w, rows, batches, .. } => batches * rows * w.rows() * w.cols(),
+            Linear::Right { w, rows, batches, fan, .. } => {
+                let sites = if let Fan::See(windows) | Fan::Seen(windows) = fan { windows.sites() } else { 1 };
+                batches * rows * sites * w.rows() * w.cols()
+            }
             Linear::Left { x, cols, batches, .. } => batches * x.rows() * x.cols() * cols,
             // Numbers only change their place.
             Linear::Transpose { .. }
@@ -374,7 +456,7 @@ impl<'t, T: Copy> Linear<'t, T> {
             | Linear::Patches { .. }
             | Linear::Pool { picks: Some(_), .. }
             | Linear::Unpool { picks: Some(_), .. } => 0,
-            Linear::Scatter { take, .. } if matches!(take, Take::Range { .. }) => 0,
+            Linear::Scatter { take: Take::Range { .. }, .. } => 0,
             Linear::Pool { windows, images, picks: None, .. } | Linear::Unpool { windows, images, picks: None, .. } => {
                 images * windows.sites() * windows.cells() * windows.channels()
             }

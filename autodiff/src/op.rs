@@ -65,6 +65,19 @@ pub enum Op {
         /// The scale of the products.
         scale: f64,
     },
+    /// `z[p] = scale·Σ_tap x[cell]·W[tap] + s·β`: a convolution, which is an affine map of what each window sees. The bias may be missing.
+    Conv {
+        /// The images.
+        x: Var,
+        /// The filters, `[taps · channels, out]`, never per example.
+        w: Var,
+        /// The windows.
+        windows: Windows,
+        /// The scale of the product.
+        scale: f64,
+        /// The bias `[out]` with its scale.
+        bias: Option<(Var, f64)>,
+    },
     /// `Y = Xᵀ`: the last two axes are exchanged.
     Transpose(Var),
     /// The same entries in another shape.
@@ -128,6 +141,7 @@ impl Op {
             Op::Leaf(Leaf::Parameter(_)) => "parameter",
             Op::Affine { .. } => "affine",
             Op::Product { .. } => "product",
+            Op::Conv { .. } => "conv",
             Op::Transpose(_) => "transpose",
             Op::Reshape(_) => "reshape",
             Op::Add(..) => "add",
@@ -155,7 +169,7 @@ impl Op {
     pub fn inputs(&self) -> impl Iterator<Item = Var> {
         let three = match *self {
             Op::Leaf(_) => [None; 3],
-            Op::Affine { x, w, bias, .. } => [Some(x), Some(w), bias.map(|(b, _)| b)],
+            Op::Affine { x, w, bias, .. } | Op::Conv { x, w, bias, .. } => [Some(x), Some(w), bias.map(|(b, _)| b)],
             Op::Product { x, y, .. }
             | Op::Add(x, y)
             | Op::Sub(x, y)

@@ -98,7 +98,7 @@ impl<T: Scalar> Tape<T> {
 
     /// `a·x`.
     pub fn scale(&mut self, x: Var, a: f64) -> Var {
-        self.record(Op::Scale(x, a), self.shape(x).clone(), self.node(x).per_example)
+        self.record(Op::Scale(x, a), *self.shape(x), self.node(x).per_example)
     }
 
     /// `−x`.
@@ -108,12 +108,12 @@ impl<T: Scalar> Tape<T> {
 
     /// `φ(x)`.
     pub fn map(&mut self, phi: Phi, x: Var) -> Var {
-        self.record(Op::Map(phi, x), self.shape(x).clone(), self.node(x).per_example)
+        self.record(Op::Map(phi, x), *self.shape(x), self.node(x).per_example)
     }
 
     /// `xᵖ`, with the derivative `p·xᵖ⁻¹`, which is 0 for `p = 0`. Of negative numbers there are only whole powers; other ones are NaN.
     pub fn powf(&mut self, x: Var, p: f64) -> Var {
-        self.record(Op::Power(x, p), self.shape(x).clone(), self.node(x).per_example)
+        self.record(Op::Power(x, p), *self.shape(x), self.node(x).per_example)
     }
 
     #[track_caller]
@@ -125,7 +125,7 @@ impl<T: Scalar> Tape<T> {
             "{op} of {} and {}: the first axis of one is the examples, of the other it is not",
             left.shape, right.shape
         );
-        left.shape.clone()
+        left.shape
     }
 }
 
@@ -194,7 +194,7 @@ impl<T: Scalar> Tape<T> {
             "broadcast of {} along the axes {axes:?} of {}: the examples of one are not those of the other",
             from.shape, to.shape
         );
-        let (shape, per_example) = (to.shape.clone(), to.per_example);
+        let (shape, per_example) = (to.shape, to.per_example);
         self.record(Op::Broadcast(x, axes.into()), shape, per_example)
     }
 
@@ -247,7 +247,7 @@ impl<T: Scalar> Tape<T> {
     #[track_caller]
     pub fn transpose(&mut self, x: Var) -> Var {
         let node = self.node(x);
-        let (shape, per_example) = (node.shape.clone(), node.per_example);
+        let (shape, per_example) = (node.shape, node.per_example);
         assert!(shape.rank() >= 2, "transpose exchanges two axes, and {shape} has not two");
         assert!(!per_example || shape.rank() >= 3, "axis 0 of {shape} is the examples: transposing would mix them");
         let last = shape.rank() - 1;
@@ -336,14 +336,35 @@ impl<T: Scalar> Tape<T> {
         let n = from.shape.dims()[0];
         let wrong = self.value(rows).iter().map(|r| r.primal()).find(|&r| !(r >= 0.0 && r < n as f64 && r.fract() == 0.0));
         assert!(wrong.is_none(), "gather of row {} from a table {} of {n} rows", wrong.unwrap_or_default(), from.shape);
-        let dims: Vec<usize> = at.shape.dims().iter().chain(&from.shape.dims()[1..]).copied().collect();
-        let per_example = at.per_example;
-        self.record(Op::Gather { table, rows }, Shape::from(&dims[..]), per_example)
+        let (shape, per_example) = (at.shape.and(&from.shape.dims()[1..]), at.per_example);
+        self.record(Op::Gather { table, rows }, shape, per_example)
     }
 }
 
 /// Windows on images `[n, height, width, channels]`.
 impl<T: Scalar> Tape<T> {
+    /// A convolution: `z[p] = scale·Σ_tap x[cell]·W[tap] + s·β`, with the filters `w`, `[taps · channels, out]` (the taps row by row), and a bias `[out]`
+    /// with its scale `s`. It is the [`affine`](Tape::affine) map of the [`patches`](Tape::patches), which are not written out.
+    ///
+    /// # Panics
+    /// If `x` does not hold such images, if the other shapes do not fit, or if `w` or the bias belongs to examples.
+    #[track_caller]
+    pub fn conv(&mut self, x: Var, w: Var, windows: Windows, scale: f64, bias: Option<(Var, f64)>) -> Var {
+        let seen = windows.cells() * windows.channels();
+        let filters = self.shape(w);
+        let fits = filters.rank() == 2 && filters.rows() == seen;
+        assert!(fits, "a convolution that sees {seen} numbers needs filters [{seen}, out], given {filters}");
+        assert!(!self.node(w).per_example, "the filters of a convolution, {filters}, must be shared by the examples");
+        let out = filters.cols();
+        if let Some((b, _)) = bias {
+            let b_shape = self.shape(b);
+            assert_eq!(b_shape.dims(), [out], "the bias of filters {filters} has shape [{out}], given {b_shape}");
+            assert!(!self.node(b).per_example, "the bias of a convolution, {b_shape}, must be shared by the examples");
+        }
+        let shape = self.images("conv", x, windows).with_cols(out);
+        self.record(Op::Conv { x, w, windows, scale, bias }, shape, self.node(x).per_example)
+    }
+
     /// What each window sees: `[n, height, width, taps · channels]`, zero beyond the edge. Its product with weights `[taps · channels, out]` is a
     /// convolution.
     ///

@@ -1,6 +1,6 @@
 //! The rule table: what the derivative of each operation is.
 
-use crate::linear::{Fan, Linear, Stack, Take};
+use crate::linear::{Fan, Features, Linear, Stack, Take};
 use crate::op::{Node, Op, Var};
 use crate::scalar::Scalar;
 use simd::Mat;
@@ -49,6 +49,7 @@ pub(crate) fn saves(op: Op, nodes: &[Node], out: usize) -> usize {
         Op::Leaf(_)
         | Op::Affine { .. }
         | Op::Product { .. }
+        | Op::Conv { .. }
         | Op::Transpose(_)
         | Op::Reshape(_)
         | Op::Add(..)
@@ -91,7 +92,16 @@ pub(crate) fn edges<'t, T: Scalar>(node: Var, past: &Past<'t, T>, mut edge: impl
             let batches = n.shape.dims()[..n.shape.rank() - 2].iter().product();
             let fan = if shape(x).rank() == 2 { Fan::Out } else { Fan::Each };
             edge(x, Linear::Right { w: right, a, rows: left.rows(), batches, fan });
-            edge(y, Linear::Left { x: left, a, cols: right.cols(), batches });
+            edge(y, Linear::Left { x: Features::Stack(left), a, cols: right.cols(), batches });
+        }
+        Op::Conv { x, w, windows, scale, bias } => {
+            let (images, out) = (shape(x).dims()[0], n.shape.cols());
+            let seen = Features::Windows { images: past.value(x), n: images, windows, transposed: false };
+            edge(x, Linear::Right { w: Stack::one(past.matrix(w)), a: T::of(scale), rows: images, batches: 1, fan: Fan::See(windows) });
+            edge(w, Linear::Left { x: seen, a: T::of(scale), cols: out, batches: 1 });
+            if let Some((b, scale)) = bias {
+                edge(b, Linear::Broadcast { axis: n.shape.axes(0..n.shape.rank() - 1), a: T::of(scale) });
+            }
         }
         Op::Transpose(x) => {
             let (dims, last) = (shape(x).dims(), shape(x).rank());

@@ -1,6 +1,6 @@
 //! Scalars that a tape can hold: `f32`, `f64`, and dual numbers over either.
 
-use simd::{Accumulate, Float, Mat, MatMut, Phi};
+use simd::{Accumulate, Convolution, Float, Mat, MatMut, Phi};
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
@@ -42,6 +42,28 @@ pub trait Scalar:
     fn powf(self, p: f64) -> Self;
     /// `c = a·b` or `c += a·b`.
     fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, c: MatMut<'_, Self>, parts: &mut Self::Parts);
+    /// `y = x ∗ w` or `y += x ∗ w`, as [`simd::conv`].
+    fn conv(c: &Convolution, images: usize, x: &[Self], w: &[Self], to: Accumulate, y: &mut [Self], parts: &mut Self::Parts);
+    /// The transpose of [`conv`](Scalar::conv) in the images, as [`simd::conv_input_gradient`].
+    fn conv_input_gradient(
+        c: &Convolution,
+        images: usize,
+        g: &[Self],
+        w: &[Self],
+        to: Accumulate,
+        dx: &mut [Self],
+        parts: &mut Self::Parts,
+    );
+    /// The transpose of [`conv`](Scalar::conv) in the weights, of one lane, as [`simd::conv_weight_gradient`].
+    fn conv_weight_gradient(
+        c: &Convolution,
+        images: usize,
+        x: &[Self],
+        g: &[Self],
+        to: Accumulate,
+        dw: &mut [Self],
+        parts: &mut Self::Parts,
+    );
     /// `y = φ(x)`, entry by entry.
     fn map(phi: Phi, x: &[Self], y: &mut [Self], parts: &mut Self::Parts);
     /// `dy = φ'(x)·dx` or `dy += φ'(x)·dx`, entry by entry; `y = φ(x)` is given.
@@ -90,6 +112,15 @@ macro_rules! real {
             }
             fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, c: MatMut<'_, Self>, (): &mut ()) {
                 simd::product(a, b, to, c);
+            }
+            fn conv(c: &Convolution, images: usize, x: &[Self], w: &[Self], to: Accumulate, y: &mut [Self], (): &mut ()) {
+                simd::conv(c, images, x, w, to, y);
+            }
+            fn conv_input_gradient(c: &Convolution, images: usize, g: &[Self], w: &[Self], to: Accumulate, dx: &mut [Self], (): &mut ()) {
+                simd::conv_input_gradient(c, images, g, w, to, dx);
+            }
+            fn conv_weight_gradient(c: &Convolution, images: usize, x: &[Self], g: &[Self], to: Accumulate, dw: &mut [Self], (): &mut ()) {
+                simd::conv_weight_gradient(c, images, 1, x, g, to, dw);
             }
             fn map(phi: Phi, x: &[Self], y: &mut [Self], (): &mut ()) {
                 simd::map(phi, x, y);

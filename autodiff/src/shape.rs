@@ -1,8 +1,10 @@
 //! Shapes of up to four axes, and how an operation sees one of them.
 
-use smallvec::SmallVec;
 use std::fmt;
 use std::ops::Range;
+
+/// The most axes that a tensor has.
+const AXES: usize = 4;
 
 /// The extents of a tensor, row-major, held inline.
 ///
@@ -12,8 +14,12 @@ use std::ops::Range;
 /// assert_eq!((shape.len(), shape.rows(), shape.cols()), (1120, 224, 5));
 /// assert_eq!(Shape::scalar().len(), 1);
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Shape(SmallVec<[usize; 4]>);
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// The extents, and zeros behind them.
+    dims: [usize; AXES],
+    rank: u8,
+}
 
 /// A tensor seen from one of its axes, or from several that lie side by side: `[outer, n, inner]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,22 +47,22 @@ impl Axis {
 impl Shape {
     /// No axes, one entry.
     pub fn scalar() -> Self {
-        Shape(SmallVec::new())
+        Shape { dims: [0; AXES], rank: 0 }
     }
 
     /// The extents, outermost first.
     pub fn dims(&self) -> &[usize] {
-        &self.0
+        &self.dims[..usize::from(self.rank)]
     }
 
     /// Number of axes.
     pub fn rank(&self) -> usize {
-        self.0.len()
+        usize::from(self.rank)
     }
 
     /// Number of entries.
     pub fn len(&self) -> usize {
-        self.0.iter().product()
+        self.dims().iter().product()
     }
 
     /// Whether there are no entries.
@@ -66,27 +72,28 @@ impl Shape {
 
     /// Extent of the last axis (1 for a scalar): the columns, when the tensor is read as a matrix.
     pub fn cols(&self) -> usize {
-        self.0.last().copied().unwrap_or(1)
+        self.dims().last().copied().unwrap_or(1)
     }
 
     /// Product of all extents but the last: the rows, when the tensor is read as a matrix.
     pub fn rows(&self) -> usize {
-        self.0.iter().rev().skip(1).product()
+        self.dims().iter().rev().skip(1).product()
     }
 
     /// The shape with another last extent.
+    ///
+    /// # Panics
+    /// If it has no axis.
+    #[track_caller]
     pub fn with_cols(&self, cols: usize) -> Self {
-        let mut dims = self.0.clone();
-        dims.pop();
-        dims.push(cols);
-        Shape(dims)
+        assert!(self.rank > 0, "a scalar has no last axis");
+        self.with(self.rank() - 1, cols)
     }
 
-    /// The shape without its last axis.
+    /// The shape without its last axis, or the scalar as it is.
     pub fn without_cols(&self) -> Self {
-        let mut dims = self.0.clone();
-        dims.pop();
-        Shape(dims)
+        let last = self.rank().saturating_sub(1);
+        self.without(last..self.rank())
     }
 
     /// The tensor seen from some axes that lie side by side.
@@ -101,8 +108,8 @@ impl Shape {
     #[track_caller]
     pub fn axes(&self, axes: Range<usize>) -> Axis {
         assert!(axes.start <= axes.end && axes.end <= self.rank(), "axes {axes:?} of {self}, which has {}", self.rank());
-        let product = |dims: &[usize]| dims.iter().product();
-        Axis { outer: product(&self.0[..axes.start]), n: product(&self.0[axes.clone()]), inner: product(&self.0[axes.end..]) }
+        let (dims, product) = (self.dims(), |dims: &[usize]| dims.iter().product());
+        Axis { outer: product(&dims[..axes.start]), n: product(&dims[axes.clone()]), inner: product(&dims[axes.end..]) }
     }
 
     /// The shape without some axes that lie side by side.
@@ -112,16 +119,32 @@ impl Shape {
     #[track_caller]
     pub fn without(&self, axes: Range<usize>) -> Self {
         assert!(axes.start <= axes.end && axes.end <= self.rank(), "axes {axes:?} of {self}, which has {}", self.rank());
-        let mut dims = self.0.clone();
-        dims.drain(axes);
-        Shape(dims)
+        let mut left = Shape::scalar();
+        for &n in self.dims()[..axes.start].iter().chain(&self.dims()[axes.end..]) {
+            left.dims[left.rank()] = n;
+            left.rank += 1;
+        }
+        left
+    }
+
+    /// The shape with further axes behind.
+    ///
+    /// # Panics
+    /// If there are more than four then.
+    #[track_caller]
+    pub(crate) fn and(&self, more: &[usize]) -> Self {
+        let rank = self.rank() + more.len();
+        assert!(rank <= AXES, "a tensor has at most four axes, and {self} with {more:?} behind it has {rank}");
+        let mut shape = Shape { rank: rank as u8, ..*self };
+        shape.dims[self.rank()..rank].copy_from_slice(more);
+        shape
     }
 
     /// The shape with another extent along one axis.
     pub(crate) fn with(&self, axis: usize, extent: usize) -> Self {
-        let mut dims = self.0.clone();
-        dims[axis] = extent;
-        Shape(dims)
+        let mut shape = *self;
+        shape.dims[axis] = extent;
+        shape
     }
 }
 
@@ -136,8 +159,10 @@ impl From<&[usize]> for Shape {
     /// If there are more than four axes.
     #[track_caller]
     fn from(dims: &[usize]) -> Self {
-        assert!(dims.len() <= 4, "a tensor has at most four axes, and {dims:?} are {}", dims.len());
-        Shape(SmallVec::from_slice(dims))
+        assert!(dims.len() <= AXES, "a tensor has at most four axes, and {dims:?} are {}", dims.len());
+        let mut shape = Shape { dims: [0; AXES], rank: dims.len() as u8 };
+        shape.dims[..dims.len()].copy_from_slice(dims);
+        shape
     }
 }
 

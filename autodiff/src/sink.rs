@@ -1,6 +1,7 @@
 //! Sinks: what a cotangent at a leaf means.
 
-use crate::linear::Linear;
+use crate::linear::{Features, Linear};
+use crate::modes::Leaves;
 use crate::op::Leaf;
 use crate::scalar::{Scalar, Scratch};
 use crate::tape::Tape;
@@ -134,6 +135,21 @@ impl<T: Scalar> Gradient<T> {
     /// The gradient of the `i`-th input.
     pub fn input(&self, i: usize) -> &[T] {
         &self.buffers.inputs[i].0
+    }
+
+    /// The gradients of all inputs.
+    pub fn inputs(&self) -> impl Iterator<Item = &[T]> {
+        self.buffers.inputs.iter().map(|(values, _)| &values[..])
+    }
+
+    /// All of it, copied.
+    pub fn leaves(&self) -> Leaves<T> {
+        Leaves { inputs: self.inputs().map(<[T]>::to_vec).collect(), parameters: self.parameters().map(<[T]>::to_vec).collect() }
+    }
+
+    /// Chooses other leaves for the pulls that follow.
+    pub fn set_wrt(&mut self, wrt: Wrt) {
+        self.wrt = wrt;
     }
 
     /// The gradients of all parameters.
@@ -270,7 +286,13 @@ impl<T: Scalar> Sink<T> for Factors<T> {
         let Leaf::Parameter(parameter) = contribution.leaf else { unreachable!("only parameters are wanted") };
         let g = contribution.g;
         let found = match (contribution.examples, contribution.edge) {
-            (Some(_), Linear::Left { x, a, cols, batches: 1 }) => {
+            (Some(_), Linear::Left { x: Features::Windows { images, n, windows, .. }, a, cols, batches: 1 }) => {
+                let patches = Linear::Patches { windows, images: n };
+                let mut x = vec![T::ZERO; patches.outputs()];
+                patches.apply(1, images, Accumulate::Set, &mut x, scratch);
+                Use::Outer { x, g: g.to_vec(), n_in: windows.cells() * windows.channels(), n_out: cols, scale: a }
+            }
+            (Some(_), Linear::Left { x: Features::Stack(x), a, cols, batches: 1 }) => {
                 let x = x.matrix(0);
                 let features = match x.as_slice() {
                     Some(all) => all.to_vec(),

@@ -52,6 +52,17 @@ impl<T: Scalar> Tape<T> {
         Tape { nodes: Vec::new(), arena: Vec::new(), used: 0, inputs: 0, parameters: Vec::new(), scratch: Scratch::new() }
     }
 
+    /// An empty tape with room for a number of values, so that no more memory is asked for than they need. Without it the room doubles as it
+    /// fills.
+    pub fn with_capacity(values: usize) -> Self {
+        Tape { arena: Vec::with_capacity(values), ..Tape::new() }
+    }
+
+    /// The number of values, with those that operations have saved for their derivatives.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
     /// The place that the recording has come to.
     pub fn mark(&self) -> Mark {
         Mark { nodes: self.nodes.len(), used: self.used, inputs: self.inputs, parameters: self.parameters.len() }

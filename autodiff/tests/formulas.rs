@@ -91,17 +91,25 @@ fn every_function_has_its_value_and_slope_at_known_points() {
         Phi::Silu => [(0.5 * s, s * (1.5 - 0.5 * s)), (0.0, 0.5), (-0.5 * (1.0 - s), (1.0 - s) * (1.0 - 0.5 * s))],
         Phi::Sin => [(sin, cos), (0.0, 1.0), (-sin, cos)],
         Phi::Cos => [(cos, -sin), (1.0, 0.0), (cos, sin)],
+        Phi::Abs => [(0.5, 1.0), (0.0, 0.0), (0.5, -1.0)],
+        Phi::LeakyRelu(alpha) => [(0.5, 1.0), (0.0, alpha), (-0.5 * alpha, alpha)],
+        // At ¼, 1 and 4.
+        Phi::Sqrt => [(0.5, 1.0), (1.0, 0.5), (2.0, 0.25)],
     };
     for phi in Phi::ALL {
         let mut tape = Tape::new();
-        let points = if phi == Phi::Ln { [0.5, 1.0, 2.0] } else { [0.5, 0.0, -0.5] };
+        let points = match phi {
+            Phi::Ln => [0.5, 1.0, 2.0],
+            Phi::Sqrt => [0.25, 1.0, 4.0],
+            _ => [0.5, 0.0, -0.5],
+        };
         let x = tape.input([3], &points);
         let y = tape.map(phi, x);
         assert_close(tape.value(y), &known(phi).map(|(value, _)| value), phi.name());
         let mut gradient = Gradient::new(Wrt::INPUTS);
         tape.pull_once(y, &[1.0; 3], &mut gradient).unwrap();
         assert_close(gradient.input(0), &known(phi).map(|(_, slope)| slope), phi.name());
-        // The kink of relu included: a dual has the slope that the tape has.
+        // The kinks included: a dual has the slope that the tape has.
         for (x, (value, slope)) in points.into_iter().zip(known(phi)) {
             let y = <Dual<f64> as Scalar>::phi(phi, Dual { re: x, eps: 1.0 });
             assert_close(&[y.re, y.eps], &[value, slope], phi.name());
@@ -252,4 +260,50 @@ fn rewinding_forgets_parameters_that_came_after_the_mark() {
     assert_eq!(tape.parameters().len(), 2);
     tape.rewind(mark);
     assert_eq!(tape.parameters().len(), 1);
+}
+
+#[test]
+fn a_convolution_is_the_affine_map_of_its_patches() {
+    use autodiff::Windows;
+    let images: Vec<f64> = (0..2 * 5 * 4 * 3).map(|i| f64::from(i).sin()).collect();
+    let filters: Vec<f64> = (0..2 * 3 * 3 * 2).map(|i| f64::from(i).cos()).collect();
+    let (image, filter) = ([5, 4], [2, 3]);
+    for windows in [
+        Windows::same(image, 3, filter, [2, 1]),
+        Windows::valid(image, 3, filter, [1, 2]),
+        Windows::circular(image, 3, filter, [1, 1]),
+        Windows::same(image, 3, filter, [3, 3]),
+    ] {
+        for scale in [1.0, 0.7] {
+            let mut tape = Tape::new();
+            let x = tape.input([2, 5, 4, 3], &images);
+            let w = tape.parameter([18, 2], &filters);
+            let b = tape.parameter([2], &[0.5, -0.25]);
+            let direct = tape.conv(x, w, windows, scale, Some((b, 0.3)));
+            let seen = tape.patches(x, windows);
+            let through = tape.affine(seen, w, scale, Some((b, 0.3)));
+            assert_eq!(tape.shape(direct), tape.shape(through));
+            assert_close_to(tape.value(direct), tape.value(through), 1e-14);
+            // Both derivatives, two lanes at once, and those of each example.
+            let seed: Vec<f64> = (0..2 * tape.value(direct).len()).map(|i| (i as f64 * 0.7).sin()).collect();
+            let pull = |y| {
+                let (mut gradient, mut rows, mut factors) = (Gradient::new(Wrt::BOTH), PerExample::new(), Factors::new());
+                tape.pull(y, 2, &seed, &mut Flow::new(), &mut gradient).unwrap();
+                tape.pull(y, 2, &seed, &mut Flow::new(), &mut rows).unwrap();
+                tape.pull(y, 2, &seed, &mut Flow::new(), &mut factors).unwrap();
+                let leaves =
+                    [gradient.input(0), gradient.parameter(0), gradient.parameter(1), rows.parameter(0), rows.parameter(1)].concat();
+                let Use::Outer { x, g, .. } = &factors.uses()[0][0] else { panic!("{:?}", factors.uses()[0]) };
+                [leaves, x.clone(), g.clone()].concat()
+            };
+            assert_close_to(&pull(direct), &pull(through), 1e-13);
+        }
+    }
+}
+
+fn assert_close_to(found: &[f64], want: &[f64], bound: f64) {
+    assert_eq!(found.len(), want.len());
+    for (f, w) in found.iter().zip(want) {
+        assert!((f - w).abs() <= bound * (1.0 + w.abs()), "{found:?} should be {want:?}");
+    }
 }

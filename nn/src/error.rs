@@ -125,6 +125,16 @@ pub enum ModelError {
         /// How many there may be.
         most: u128,
     },
+    /// A parameter of an activation that is infinite or NaN.
+    #[error("{place}: `{key}` must be a finite number, and it is {value}")]
+    NotFinite {
+        /// The layer.
+        place: String,
+        /// Which parameter.
+        key: &'static str,
+        /// Its value.
+        value: f64,
+    },
     /// A scale that is no standard deviation.
     #[error("{place}: `{key}` must be a finite number of at least 0, and it is {value}")]
     Std {

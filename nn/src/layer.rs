@@ -7,16 +7,39 @@ use autodiff::Phi;
 pub enum Layer {
     /// An affine map of the features; see [`Dense`].
     Dense(Dense),
-    /// An elementwise function `φ`, one of [`ACTIVATIONS`].
+    /// An elementwise function `φ`, one of [`ACTIVATIONS`] with any finite parameter.
     Activation(Phi),
     /// The sum of two branches; see [`Residual`].
     Residual(Residual),
 }
 
 /// The functions that are activations of a network: those that are finite for every finite preactivation, up to overflow. The
-/// logarithm, which a tape can record, is not among them.
-pub const ACTIVATIONS: [Phi; 10] =
-    [Phi::Relu, Phi::Erf, Phi::Tanh, Phi::Exp, Phi::Sigmoid, Phi::Softplus, Phi::Gelu, Phi::Silu, Phi::Sin, Phi::Cos];
+/// logarithm and the square root, which a tape can record, are not among them.
+///
+/// One with a parameter stands here with its default, and is an activation with every finite parameter.
+pub const ACTIVATIONS: [Phi; 12] = [
+    Phi::Relu,
+    Phi::Erf,
+    Phi::Tanh,
+    Phi::Exp,
+    Phi::Sigmoid,
+    Phi::Softplus,
+    Phi::Gelu,
+    Phi::Silu,
+    Phi::Sin,
+    Phi::Cos,
+    Phi::Abs,
+    Phi::LeakyRelu(0.01),
+];
+
+/// The parameter of a function, which is a finite number, and its key in a model file.
+pub(crate) fn parameter(phi: &mut Phi) -> Option<(&'static str, &mut f64)> {
+    match phi {
+        Phi::LeakyRelu(alpha) => Some(("alpha", alpha)),
+        Phi::Relu | Phi::Erf | Phi::Tanh | Phi::Exp | Phi::Ln | Phi::Sigmoid | Phi::Softplus | Phi::Gelu | Phi::Silu => None,
+        Phi::Sin | Phi::Cos | Phi::Abs | Phi::Sqrt => None,
+    }
+}
 
 /// `z = m·x W + m_b·β` with `W` of shape `[n_in, out]` (`[out, n_in]` in a file of weights); the multipliers `m`, `m_b` and the initial values come from the
 /// [parameterization](crate::Parameterization).
@@ -101,6 +124,25 @@ pub fn sin() -> Layer {
 /// The cosine.
 pub fn cos() -> Layer {
     Layer::Activation(Phi::Cos)
+}
+
+/// `|x|`, with derivative 0 at 0.
+pub fn abs() -> Layer {
+    Layer::Activation(Phi::Abs)
+}
+
+/// `x` for `x > 0` and `alpha·x` for `x ≤ 0`, with derivative `alpha` at 0. The default of the model file is `alpha = 0.01` (Maas,
+/// Hannun and Ng 2013).
+///
+/// ```
+/// use nn::{Network, dense, leaky_relu};
+/// let network = Network::new([4], [dense(8), leaky_relu(0.2), dense(1)])?;
+/// let error = Network::new([4], [dense(8), leaky_relu(f64::INFINITY), dense(1)]).unwrap_err();
+/// assert_eq!(error.to_string(), "layers[1] (leaky_relu): `alpha` must be a finite number, and it is inf");
+/// # Ok::<(), nn::ModelError>(())
+/// ```
+pub fn leaky_relu(alpha: f64) -> Layer {
+    Layer::Activation(Phi::LeakyRelu(alpha))
 }
 
 /// `layers(x) + x`.

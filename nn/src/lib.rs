@@ -4,7 +4,7 @@
 //! trained, saved and loaded by readers of that one description, and the crate `ntk` reads it too.
 //!
 //! - builders: [`dense`], [`residual`], and the [`ACTIVATIONS`] [`relu`], [`erf`], [`tanh`], [`exp`], [`sigmoid`], [`softplus`], [`gelu`],
-//!   [`silu`], [`sin`], [`cos`];
+//!   [`silu`], [`sin`], [`cos`], [`abs`], [`leaky_relu`];
 //! - parameterizations: one table by [`Role`], [`scaling`];
 //! - initial values that are addressed by (seed, parameter, index): [`Network::init`];
 //! - [`train`]ing by stochastic gradient descent;
@@ -27,8 +27,8 @@ pub use autodiff::Phi;
 pub use error::ModelError;
 pub use init::normals;
 pub use layer::{
-    ACTIVATIONS, Dense, Layer, Residual, cos, dense, erf, exp, gelu, relu, residual, residual_with_shortcut, sigmoid, silu, sin, softplus,
-    tanh,
+    ACTIVATIONS, Dense, Layer, Residual, abs, cos, dense, erf, exp, gelu, leaky_relu, relu, residual, residual_with_shortcut, sigmoid,
+    silu, sin, softplus, tanh,
 };
 pub use loss::Loss;
 pub use model_file::parse_model;

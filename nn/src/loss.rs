@@ -48,7 +48,7 @@ impl Loss {
     /// Records the loss of outputs against the targets of a batch.
     #[track_caller]
     pub(crate) fn of_batch<T: Scalar>(self, tape: &mut Tape<T>, f: Var, y: &[T]) -> Var {
-        let shape: Shape = tape.shape(f).clone();
+        let shape: Shape = *tape.shape(f);
         let y = tape.target(shape, y);
         self.record(tape, f, y)
     }

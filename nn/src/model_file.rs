@@ -1,7 +1,7 @@
 //! The model file: a network as TOML.
 
 use crate::error::{ModelError, shortened};
-use crate::layer::{ACTIVATIONS, Dense, Layer, Residual};
+use crate::layer::{ACTIVATIONS, Dense, Layer, Residual, parameter};
 use crate::network::Network;
 use crate::parameterization::Parameterization;
 use autodiff::Phi;
@@ -124,10 +124,14 @@ impl<'t> Keys<'t> {
         list.iter().map(|v| self.size(key, v)).collect()
     }
 
-    fn number(&self, key: &'static str, default: f64) -> Result<f64, ModelError> {
+    fn scale(&self, key: &'static str, default: f64) -> Result<f64, ModelError> {
+        self.number(key, default, "a finite number of at least 0", |x| x.is_finite() && x >= 0.0)
+    }
+
+    fn number(&self, key: &str, default: f64, wanted: &str, is_wanted: impl Fn(f64) -> bool) -> Result<f64, ModelError> {
         let Some(value) = self.table.get(key) else { return Ok(default) };
         let number = value.as_float().or_else(|| value.as_integer().map(|i| i as f64));
-        number.filter(|x| x.is_finite() && *x >= 0.0).ok_or_else(|| self.value(key, "a finite number of at least 0", &shown(value)))
+        number.filter(|&x| is_wanted(x)).ok_or_else(|| self.value(key, wanted, &shown(value)))
     }
 
     fn boolean(&self, key: &'static str, default: bool) -> Result<bool, ModelError> {
@@ -149,17 +153,28 @@ impl<'t> Keys<'t> {
         list.iter().enumerate().map(layer).collect()
     }
 
+    /// An activation that comes with the default of its parameter, if it has one.
+    fn activation(&self, mut phi: Phi) -> Result<Layer, ModelError> {
+        match parameter(&mut phi) {
+            None => self.only(&["type"])?,
+            Some((key, value)) => {
+                self.only(&["type", key])?;
+                *value = self.number(key, *value, "a finite number", f64::is_finite)?;
+            }
+        }
+        Ok(Layer::Activation(phi))
+    }
+
     fn layer(&self) -> Result<Layer, ModelError> {
         let name = self.string("type", None)?;
         if let Some(phi) = ACTIVATIONS.into_iter().find(|phi| phi.name() == name) {
-            self.only(&["type"])?;
-            return Ok(Layer::Activation(phi));
+            return self.activation(phi);
         }
         match name {
             "dense" => {
                 self.only(&["type", "out", "w_std", "b_std", "bias"])?;
                 let out = self.size("out", self.get("out")?)?;
-                let (w_std, b_std) = (self.number("w_std", 1.0)?, self.number("b_std", 0.0)?);
+                let (w_std, b_std) = (self.scale("w_std", 1.0)?, self.scale("b_std", 0.0)?);
                 Ok(Layer::Dense(Dense { out, w_std, b_std, bias: self.boolean("bias", true)? }))
             }
             "residual" => {
@@ -185,7 +200,7 @@ fn known_types() -> impl Iterator<Item = &'static str> {
 }
 
 /// Layer types of the model file that this version refuses by name.
-const PLANNED: [&str; 14] = [
+const PLANNED: [&str; 12] = [
     "conv",
     "avg_pool",
     "sum_pool",
@@ -193,8 +208,6 @@ const PLANNED: [&str; 14] = [
     "global_avg_pool",
     "flatten",
     "layer_norm",
-    "leaky_relu",
-    "abs",
     "rbf",
     "gaussian",
     "identity",
@@ -262,7 +275,12 @@ fn layer(layer: &Layer) -> Value {
             table.insert("b_std".into(), (*b_std).into());
             table.insert("bias".into(), (*bias).into());
         }
-        Layer::Activation(_) => (),
+        Layer::Activation(phi) => {
+            let mut phi = *phi;
+            if let Some((key, value)) = parameter(&mut phi) {
+                table.insert(key.into(), (*value).into());
+            }
+        }
         Layer::Residual(Residual { layers: branch, shortcut }) => {
             table.insert("layers".into(), layers(branch));
             if !shortcut.is_empty() {

@@ -1,9 +1,9 @@
 //! A network: layers with an input, a parameterization, and the parameters that follow from them.
 
 use crate::error::ModelError;
-use crate::layer::{ACTIVATIONS, Dense, Layer, Residual};
+use crate::layer::{ACTIVATIONS, Dense, Layer, Residual, parameter};
 use crate::parameterization::{Parameterization, Role, Scaling, scaling};
-use autodiff::{Differentiable, Scalar, Shape, Tape, Var};
+use autodiff::{Differentiable, Phi, Scalar, Shape, Tape, Var};
 use std::fmt;
 
 /// Layers whose shapes fit, from an input of a known shape to a row of outputs.
@@ -132,7 +132,7 @@ impl Network {
     #[track_caller]
     pub fn leaves<T: Scalar>(&self, tape: &mut Tape<T>, parameters: &[Vec<T>]) -> Vec<Var> {
         self.assert_count(parameters.len());
-        self.parameters.iter().zip(parameters).map(|(p, values)| tape.parameter(p.shape.clone(), values)).collect()
+        self.parameters.iter().zip(parameters).map(|(p, values)| tape.parameter(p.shape, values)).collect()
     }
 
     /// Records the network of an input `x`, `[examples, features]`, whose parameters are on the tape; returns the outputs `[examples, outputs]`.
@@ -193,8 +193,10 @@ fn walk<'l>(layers: &'l [Layer], place: &str, mut x: Signal, number: &mut usize,
                 x = Signal { shape: vec![dense.out], is_input: false };
                 *number += 1;
             }
-            Layer::Activation(phi) if ACTIVATIONS.contains(phi) => *number += 1,
-            Layer::Activation(phi) => return Err(ModelError::NotAnActivation { place: here(), name: phi.name() }),
+            Layer::Activation(phi) => {
+                check_activation(*phi, here)?;
+                *number += 1;
+            }
             Layer::Residual(Residual { layers, shortcut }) => {
                 let branch = walk(layers, &format!("{place}[{i}].layers"), x.clone(), number, found)?;
                 let around = walk(shortcut, &format!("{place}[{i}].shortcut"), x, number, found)?;
@@ -224,6 +226,17 @@ fn check(dense: &Dense, n_in: usize, place: impl Fn() -> String) -> Result<(), M
         }
     }
     Ok(())
+}
+
+fn check_activation(mut phi: Phi, place: impl Fn() -> String) -> Result<(), ModelError> {
+    let name = phi.name();
+    if !ACTIVATIONS.iter().any(|known| known.name() == name) {
+        return Err(ModelError::NotAnActivation { place: place(), name });
+    }
+    match parameter(&mut phi) {
+        Some((key, &mut value)) if !value.is_finite() => Err(ModelError::NotFinite { place: place(), key, value }),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn parameters(found: &[Found<'_>], parameterization: Parameterization) -> Vec<Parameter> {

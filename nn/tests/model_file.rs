@@ -1,8 +1,8 @@
 //! The model file: round trips, defaults, every error, and text from strangers.
 
 use nn::{
-    ACTIVATIONS, Dense, Layer, ModelError, Network, Parameterization, Phi, dense, exp, parse_model, relu, residual, residual_with_shortcut,
-    tanh,
+    ACTIVATIONS, Dense, Layer, ModelError, Network, Parameterization, Phi, abs, dense, exp, leaky_relu, parse_model, relu, residual,
+    residual_with_shortcut, tanh,
 };
 use proptest::prelude::*;
 
@@ -83,6 +83,30 @@ fn whole_numbers_are_scales() {
 }
 
 #[test]
+fn a_leaky_rectifier_has_a_slope_and_a_default() {
+    let layer = |keys: &str| layers(&format!("{{type = 'leaky_relu'{keys}}}, {{type = 'dense', out = 1}}")).unwrap().layers()[0].clone();
+    assert_eq!(layer(""), leaky_relu(0.01));
+    for (given, alpha) in [("0.2", 0.2), ("0", 0.0), ("1", 1.0), ("-3", -3.0), ("-0.5", -0.5), ("1e300", 1e300), ("5e-324", 5e-324)] {
+        assert_eq!(layer(&format!(", alpha = {given}")), leaky_relu(alpha));
+    }
+    assert_eq!(layers("{type = 'abs'}, {type = 'dense', out = 1}").unwrap().layers(), [abs(), dense(1)]);
+    let message = |alpha: &str| layer_message(&format!("{{type = 'leaky_relu', alpha = {alpha}}}"));
+    for (given, shown) in [
+        ("nan", "nan (float)"),
+        ("inf", "inf (float)"),
+        ("-inf", "-inf (float)"),
+        ("true", "true (boolean)"),
+        ("'0.1'", "\"0.1\""),
+        ("[0.1]", "a list of 1"),
+    ] {
+        assert_eq!(message(given), format!("layers[0]: `alpha` must be a finite number, and it is {shown}"));
+    }
+    // The slope is written even where it is the default.
+    let text = Network::new([3], [leaky_relu(0.01), abs(), dense(1)]).unwrap().to_toml();
+    assert!(text.contains("alpha = 0.01") && text.matches("alpha").count() == 1, "{text}");
+}
+
+#[test]
 fn unknown_keys_name_the_nearest_known_one() {
     let with = |key: &str| message(&format!("input = [3]\n{key} = 1\nlayers = []"));
     assert_eq!(with("layer"), "the model: unknown key `layer`; did you mean `layers`?");
@@ -91,6 +115,9 @@ fn unknown_keys_name_the_nearest_known_one() {
     assert_eq!(with("base_widht"), "the model: unknown key `base_widht`; did you mean `base_width`?");
     assert_eq!(layer_message("{type = 'dense', out = 2, wstd = 1.0}"), "layers[0]: unknown key `wstd`; did you mean `w_std`?");
     assert_eq!(layer_message("{type = 'relu', alpha = 1.0}"), "layers[0]: unknown key `alpha`; did you mean `type`?");
+    assert_eq!(layer_message("{type = 'abs', alpha = 1.0}"), "layers[0]: unknown key `alpha`; did you mean `type`?");
+    assert_eq!(layer_message("{type = 'leaky_relu', alhpa = 1.0}"), "layers[0]: unknown key `alhpa`; did you mean `alpha`?");
+    assert_eq!(layer_message("{type = 'leaky_relu', types = 1.0}"), "layers[0]: unknown key `types`; did you mean `type`?");
     assert_eq!(
         layer_message("{type = 'residual', layers = [], shortcuts = []}"),
         "layers[0]: unknown key `shortcuts`; did you mean `shortcut`?"
@@ -224,14 +251,12 @@ fn what_is_not_here_yet_is_refused_by_name() {
             "the model: `base_width` must be absent unless parameterization is \"mup\", and it is given"
         );
     }
-    for planned in
-        ["conv", "flatten", "global_avg_pool", "avg_pool", "sum_pool", "max_pool", "layer_norm", "leaky_relu", "abs", "rbf", "identity"]
-    {
+    for planned in ["conv", "flatten", "global_avg_pool", "avg_pool", "sum_pool", "max_pool", "layer_norm", "rbf", "identity"] {
         assert_eq!(
             layer_message(&format!("{{type = '{planned}', out = 3, filter = [3, 3]}}")),
             format!(
                 "layers[0]: the layer type \"{planned}\" is not in this version of the library, which has dense, residual, relu, erf, \
-                 tanh, exp, sigmoid, softplus, gelu, silu, sin, cos"
+                 tanh, exp, sigmoid, softplus, gelu, silu, sin, cos, abs, leaky_relu"
             )
         );
     }
@@ -239,9 +264,12 @@ fn what_is_not_here_yet_is_refused_by_name() {
 
 #[test]
 fn a_function_of_the_tape_that_is_no_activation_is_refused() {
-    let error = Network::new([3], [dense(2), residual([Layer::Activation(Phi::Ln)])]).unwrap_err();
-    assert_eq!(error.to_string(), "layers[1].layers[0] (ln): `ln` is no activation of a network; put one of nn::ACTIVATIONS there");
-    assert!(layer_message("{type = 'ln'}").contains("must be a known layer type"));
+    for phi in [Phi::Ln, Phi::Sqrt] {
+        let (error, name) = (Network::new([3], [dense(2), residual([Layer::Activation(phi)])]).unwrap_err(), phi.name());
+        let place = format!("layers[1].layers[0] ({name})");
+        assert_eq!(error.to_string(), format!("{place}: `{name}` is no activation of a network; put one of nn::ACTIVATIONS there"));
+        assert!(layer_message(&format!("{{type = '{name}'}}")).contains("must be a known layer type"));
+    }
 }
 
 #[test]
@@ -330,7 +358,12 @@ fn keeping(n: usize) -> impl Strategy<Value = Layer> {
         let layer = dense(n).std(w, b);
         if bias { layer } else { layer.without_bias() }
     });
-    let leaf = prop_oneof![prop::sample::select(ACTIVATIONS.to_vec()).prop_map(Layer::Activation), dense];
+    let alpha = prop_oneof![Just(-0.0), Just(f64::MIN), Just(5e-324), -10.0..10.0];
+    let leaf = prop_oneof![
+        4 => prop::sample::select(ACTIVATIONS.to_vec()).prop_map(Layer::Activation),
+        1 => alpha.prop_map(leaky_relu),
+        4 => dense,
+    ];
     leaf.prop_recursive(4, 20, 4, |inner| {
         let list = || prop::collection::vec(inner.clone(), 0..4);
         (list(), list()).prop_map(|(layers, shortcut)| residual_with_shortcut(layers, shortcut))

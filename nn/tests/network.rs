@@ -1,7 +1,7 @@
 //! The forward pass against loops written out, shapes, names and messages.
 
 use nn::{
-    ACTIVATIONS, Layer, ModelError, Network, Parameterization, Phi, Residual, Role, cos, dense, erf, gelu, relu, residual,
+    ACTIVATIONS, Layer, ModelError, Network, Parameterization, Phi, Residual, Role, abs, cos, dense, erf, gelu, leaky_relu, relu, residual,
     residual_with_shortcut, sigmoid, silu, sin, softplus, tanh,
 };
 use proptest::prelude::*;
@@ -33,6 +33,9 @@ fn phi(phi: Phi, x: f64) -> f64 {
         Phi::Silu => x / (1.0 + (-x).exp()),
         Phi::Sin => x.sin(),
         Phi::Cos => x.cos(),
+        Phi::Abs => x.max(-x),
+        Phi::LeakyRelu(alpha) => x.max(0.0) + alpha * x.min(0.0),
+        Phi::Sqrt => x.sqrt(),
     }
 }
 
@@ -119,10 +122,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn random_networks_are_their_formulas(
-        widths in prop::collection::vec((1_usize..9, 0.1..2.0_f64, 0.0..1.0_f64, any::<bool>(), 0_usize..10, any::<bool>()), 1..4),
+        widths in prop::collection::vec((1_usize..9, 0.1..2.0_f64, 0.0..1.0_f64, any::<bool>(), 0_usize..13, any::<bool>()), 1..4),
         n_in in 1_usize..9, seed in any::<u64>(),
     ) {
-        let activation = [relu(), erf(), tanh(), relu(), sigmoid(), softplus(), gelu(), silu(), sin(), cos()];
+        let activation = [
+            relu(), erf(), tanh(), relu(), sigmoid(), softplus(), gelu(), silu(), sin(), cos(), abs(), leaky_relu(0.2), leaky_relu(-1.5),
+        ];
         let mut layers = Vec::new();
         for (out, w_std, b_std, bias, i, skip) in widths {
             let layer = dense(out).std(w_std, b_std);
@@ -238,6 +243,12 @@ fn errors_name_the_layer_and_both_shapes() {
         assert_eq!(
             message([3], [dense(2).std(1.0, bad)]),
             format!("layers[0] (dense): `b_std` must be a finite number of at least 0, and it is {bad}")
+        );
+    }
+    for bad in [f64::NAN, f64::INFINITY, -f64::INFINITY] {
+        assert_eq!(
+            message([3], [dense(2), residual([leaky_relu(bad)])]),
+            format!("layers[1].layers[0] (leaky_relu): `alpha` must be a finite number, and it is {bad}")
         );
     }
     let typed = Network::new([3], [dense(4), residual([dense(5)])]).unwrap_err();

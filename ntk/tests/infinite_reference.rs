@@ -1,6 +1,6 @@
 //! Kernels at infinite width against reference values and against a slow recursion.
 
-use nn::{Layer, Network, Parameterization, dense, erf, exp, parse_model, relu, residual, residual_with_shortcut};
+use nn::{Layer, Network, Parameterization, abs, dense, erf, exp, leaky_relu, parse_model, relu, residual, residual_with_shortcut};
 use ntk::{InfiniteKernel, NoLimit};
 use serde_json::Value;
 use simd::Mat;
@@ -58,7 +58,7 @@ fn model(case: &Value) -> Network {
 fn fully_connected_networks_agree_with_the_reference_values() {
     let golden = golden("infinite_width.json");
     let cases = golden["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 7);
+    assert_eq!(cases.len(), 9);
     for case in cases {
         let name = case["name"].as_str().unwrap();
         let network = model(case);
@@ -120,6 +120,8 @@ fn layer(value: &Value) -> Layer {
     match value["type"].as_str().unwrap() {
         "dense" => dense(value["out"].as_u64().unwrap() as usize).std(number("w_std"), number("b_std")),
         "relu" => relu(),
+        "abs" => abs(),
+        "leaky_relu" => leaky_relu(number("alpha")),
         "erf" => erf(),
         "exp" => exp(),
         "residual" => residual(value["layers"].as_array().unwrap().iter().map(layer).collect::<Vec<_>>()),
@@ -145,6 +147,15 @@ fn slow(layers: &[Layer], parameterization: Parameterization, n_in: &mut usize, 
                 let n = (k11 * k22).sqrt();
                 let t = (k12 / n).clamp(-1.0, 1.0).acos();
                 [0.5 * k11, n / (2.0 * PI) * (t.sin() + (PI - t) * t.cos()), 0.5 * k22, theta * (PI - t) / (2.0 * PI)]
+            }
+            // E φ(u)φ(v) of a x + b |x|, of which the products of an odd and an even function have the mean 0.
+            Layer::Activation(phi @ (nn::Phi::Abs | nn::Phi::LeakyRelu(_))) => {
+                let alpha = if let nn::Phi::LeakyRelu(alpha) = phi { *alpha } else { -1.0 };
+                let (a2, b2) = (0.25 * (1.0 + alpha) * (1.0 + alpha), 0.25 * (1.0 - alpha) * (1.0 - alpha));
+                let n = (k11 * k22).sqrt();
+                let t = (k12 / n).clamp(-1.0, 1.0).acos();
+                let of_abs = 2.0 / PI * n * (t.sin() + (PI / 2.0 - t) * t.cos());
+                [(a2 + b2) * k11, a2 * k12 + b2 * of_abs, (a2 + b2) * k22, theta * (a2 + b2 * (1.0 - 2.0 * t / PI))]
             }
             Layer::Activation(nn::Phi::Erf) => {
                 let (p, q) = (1.0 + 2.0 * k11, 1.0 + 2.0 * k22);
@@ -181,6 +192,8 @@ fn every_layer_and_parameterization_agrees_with_the_slow_recursion() {
         vec![dense(7), nested, erf(), dense(1)],
         vec![residual([dense(6), relu(), dense(6)]), dense(3), relu(), dense(1)],
         vec![dense(3), relu()],
+        vec![dense(4).std(1.2, 0.3), abs(), dense(5).without_bias(), abs(), dense(3), leaky_relu(-0.4), dense(2)],
+        vec![dense(4), leaky_relu(0.2), dense(7), residual([leaky_relu(1.7), dense(7).std(0.8, 0.2)]), abs(), dense(1)],
     ];
     let [x1, x2]: [Vec<f64>; 2] = [1, 2].map(|s| (0..5 * d).map(|k| ((s * 37 + k * k * 13 + 7 * k) as f64).sin() * 2.0).collect());
     for layers in networks {

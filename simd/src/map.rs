@@ -136,8 +136,13 @@ pub fn acos_sin_at<T: Float>(level: Level, c: &[T], t: &mut [T], s: &mut [T]) {
 // The loops are macros and not functions of a function, since only a call of an `#[inline(always)]` function by its name is sure to
 // be inlined, and what is not inlined runs without the instructions of the level: right, and 50 times as slow.
 
-/// y ← f(x).
+/// y ← f(x), where f is a function or the text of one.
 macro_rules! each {
+    (|$v:ident| $f:expr, $x:ident, $y:ident) => {
+        for (y, &$v) in $y.iter_mut().zip($x) {
+            *y = $f;
+        }
+    };
     ($f:expr, $x:ident, $y:ident) => {
         for (y, &x) in $y.iter_mut().zip($x) {
             *y = $f(x);
@@ -179,6 +184,12 @@ impl<T: Float> Kernel for Map<'_, T> {
             Phi::Silu => each!(lane::silu::<T, A>, x, y),
             Phi::Sin => blocks!(lane::turn::<T, A, { lane::SIN }>, x, y),
             Phi::Cos => blocks!(lane::turn::<T, A, { lane::COS }>, x, y),
+            Phi::Abs => each!(T::abs, x, y),
+            Phi::LeakyRelu(alpha) => {
+                let alpha = T::of(alpha);
+                each!(|v| lane::leaky_relu(v, alpha), x, y);
+            }
+            Phi::Sqrt => each!(T::sqrt, x, y),
         }
     }
 }
@@ -307,6 +318,12 @@ impl<T: Float> Kernel for Slope<'_, T> {
             Phi::Silu => each_slope!(self, |x, y| derivative::<T, A>(Phi::Silu, x, y)),
             Phi::Sin => block_slopes!(self, T::ONE, lane::turn::<T, A, { lane::COS }>),
             Phi::Cos => block_slopes!(self, -T::ONE, lane::turn::<T, A, { lane::SIN }>),
+            Phi::Abs => each_slope!(self, |x, y| derivative::<T, A>(Phi::Abs, x, y)),
+            Phi::LeakyRelu(alpha) => {
+                let alpha = T::of(alpha);
+                each_slope!(self, |x, _y| lane::leaky_step(x, alpha));
+            }
+            Phi::Sqrt => each_slope!(self, |x, y| derivative::<T, A>(Phi::Sqrt, x, y)),
         }
     }
 }

@@ -18,18 +18,23 @@ use crate::lane::{self, Arith, Plain};
 /// | `Silu` | x·σ(x) | σ(x)·(1 + x·σ(−x)) | 2.9 ulp | 2.1 ε |
 /// | `Sin` | sin x | cos x | 0.9 ulp | 0.9 ulp |
 /// | `Cos` | cos x | −sin x | 0.9 ulp | 0.9 ulp |
+/// | `Abs` | \|x\| | sign x: 1 for x > 0, 0 for x = 0, −1 for x < 0 | 0 | 0 |
+/// | `LeakyRelu(α)` | x for x > 0, αx for x ≤ 0 | 1 for x > 0, α for x ≤ 0 | 0.5 ulp | 0 |
+/// | `Sqrt` | √x | 1/2y | 0.5 ulp | 1.5 ulp |
 ///
 /// Φ(x) = ½·(1 + erf(x/√2)) is the distribution function of the normal distribution, so `Gelu` is the exact one, not its
 /// approximation by tanh.
 ///
 /// The errors bound what either type shows at any level, in the tails too. The tests hold `f32` to them in a sweep over its whole
-/// range and `f64` in samples; a run of the tests takes every 211th `f32`, and a sweep over all of them was done for each map but
-/// `Cos`, at the levels AVX2 and portable. Those in ulp are relative. ε is [`Float::EPSILON`], and the slopes whose error
-/// is given in it have it absolutely: as 1 − y is what is left of y, the slope of tanh is small with no more relative accuracy
-/// than that, and the slopes of `Gelu` and `Silu` cross zero between numbers.
+/// range and `f64` in samples; a run of the tests takes every 211th `f32`, and a sweep over all of them was done at the levels AVX2 and
+/// portable for each map but `Abs`, `LeakyRelu` and `Sqrt`. Those in ulp are relative. ε is [`Float::EPSILON`], and the slopes whose
+/// error is given in it have it absolutely: as 1 − y is what is left of y, the slope of tanh is small with no more relative accuracy
+/// than that, and the slopes of `Gelu` and `Silu` cross zero between numbers. The α of `LeakyRelu` is rounded to the type of the
+/// numbers first, and its errors are those of the function with the rounded α.
 ///
-/// NaN gives NaN, in ReLU and its slope as well; the sine and the cosine of ±∞ and the logarithm of a negative number are NaN,
-/// and ln 0 is −∞. Subnormal numbers are kept, and the odd functions keep the sign of zero.
+/// NaN gives NaN, in ReLU and its slope as well; the sine and the cosine of ±∞ and the logarithm and the root of a negative number
+/// are NaN, and ln 0 is −∞. Subnormal numbers are kept, and the odd functions keep the sign of zero. √(−0) is −0, and its slope,
+/// as 1/2y is, −∞; that at +0 is +∞.
 ///
 /// ```
 /// use simd::Phi;
@@ -41,12 +46,16 @@ use crate::lane::{self, Arith, Plain};
 /// assert!((Phi::Softplus.value(0.0_f64) - std::f64::consts::LN_2).abs() < 1e-15);
 /// assert!((Phi::Gelu.value(1.0_f64) - 0.841_344_746_068_542_9).abs() < 1e-15);
 /// assert!((Phi::Silu.value(-1.0_f64) + 0.268_941_421_369_995_1).abs() < 1e-15);
+/// assert_eq!((Phi::Abs.value(-2.0), Phi::Abs.derivative(-2.0), Phi::Abs.derivative(0.0)), (2.0, -1.0, 0.0));
+/// let leaky = Phi::LeakyRelu(0.25);
+/// assert_eq!((leaky.value(3.0), leaky.value(-2.0), leaky.derivative(0.0)), (3.0, -0.5, 0.25));
+/// assert_eq!((Phi::Sqrt.value(4.0), Phi::Sqrt.derivative(4.0), Phi::Sqrt.derivative(0.0)), (2.0, 0.25, f64::INFINITY));
 /// // The tails keep their digits.
 /// assert!((Phi::Softplus.value(-50.0_f64) / f64::exp(-50.0) - 1.0).abs() < 1e-15);
 /// assert!((Phi::Gelu.value(-10.0_f64) / -7.619_853_024_160_527e-23 - 1.0).abs() < 1e-15);
 /// assert!((Phi::Sin.value(1e22_f64) + 0.852_200_849_767_188_8).abs() < 1e-15);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Phi {
     /// The rectifier max(x, 0).
     Relu,
@@ -70,6 +79,12 @@ pub enum Phi {
     Sin,
     /// The cosine.
     Cos,
+    /// The absolute value |x|.
+    Abs,
+    /// x above 0 and αx below, with this slope α, any finite number (Maas, Hannun and Ng 2013).
+    LeakyRelu(f64),
+    /// The square root.
+    Sqrt,
 }
 
 /// A bound of an error.
@@ -82,11 +97,25 @@ pub enum Bound {
 }
 
 impl Phi {
-    /// All of them.
-    pub const ALL: [Phi; 11] =
-        [Phi::Relu, Phi::Erf, Phi::Tanh, Phi::Exp, Phi::Ln, Phi::Sigmoid, Phi::Softplus, Phi::Gelu, Phi::Silu, Phi::Sin, Phi::Cos];
+    /// All of them; of those with a parameter, one.
+    pub const ALL: [Phi; 14] = [
+        Phi::Relu,
+        Phi::Erf,
+        Phi::Tanh,
+        Phi::Exp,
+        Phi::Ln,
+        Phi::Sigmoid,
+        Phi::Softplus,
+        Phi::Gelu,
+        Phi::Silu,
+        Phi::Sin,
+        Phi::Cos,
+        Phi::Abs,
+        Phi::LeakyRelu(0.01),
+        Phi::Sqrt,
+    ];
 
-    /// The name in lower case, such as `"relu"`.
+    /// The name in lower case, such as `"relu"`, without parameters.
     pub fn name(self) -> &'static str {
         match self {
             Phi::Relu => "relu",
@@ -100,6 +129,9 @@ impl Phi {
             Phi::Silu => "silu",
             Phi::Sin => "sin",
             Phi::Cos => "cos",
+            Phi::Abs => "abs",
+            Phi::LeakyRelu(_) => "leaky_relu",
+            Phi::Sqrt => "sqrt",
         }
     }
 
@@ -117,6 +149,10 @@ impl Phi {
             Phi::Silu => (Bound::Ulp(2.9), Bound::Epsilon(2.1)),
             Phi::Sin => (Bound::Ulp(0.9), Bound::Ulp(0.9)),
             Phi::Cos => (Bound::Ulp(0.9), Bound::Ulp(0.9)),
+            Phi::Abs => (Bound::Ulp(0.0), Bound::Ulp(0.0)),
+            Phi::LeakyRelu(_) => (Bound::Ulp(0.5), Bound::Ulp(0.0)),
+            // Half an ulp of y = √x is up to one of 1/2y, where y is slightly above a power of two, and the quotient is rounded.
+            Phi::Sqrt => (Bound::Ulp(0.5), Bound::Ulp(1.5)),
         }
     }
 
@@ -134,6 +170,9 @@ impl Phi {
             Phi::Silu => lane::silu::<T, Plain>(x),
             Phi::Sin => lane::sin::<T, Plain>(x),
             Phi::Cos => lane::cos::<T, Plain>(x),
+            Phi::Abs => x.abs(),
+            Phi::LeakyRelu(alpha) => lane::leaky_relu(x, T::of(alpha)),
+            Phi::Sqrt => x.sqrt(),
         }
     }
 
@@ -158,5 +197,8 @@ pub(crate) fn derivative<T: Float, A: Arith>(phi: Phi, x: T, y: T) -> T {
         Phi::Silu => lane::silu_slope::<T, A>(x),
         Phi::Sin => lane::cos::<T, A>(x),
         Phi::Cos => -lane::sin::<T, A>(x),
+        Phi::Abs => lane::sign(x),
+        Phi::LeakyRelu(alpha) => lane::leaky_step(x, T::of(alpha)),
+        Phi::Sqrt => T::of(0.5) / y,
     }
 }

@@ -89,7 +89,53 @@ fn special_values<T: Float>(level: Level) {
                 assert!([y[2], y[3], d[2], d[3]].iter().all(|y| y.is_nan()), "{name}: {y:?}");
                 assert_eq!((y[12], d[5], d[6]), (y[13], -tiny, tiny), "{name}");
             }
+            Phi::Abs => {
+                let zero = 0.0f64.to_bits();
+                assert_eq!([y[0], y[1], d[0], d[1]].map(f64::to_bits), [zero; 4], "{name}");
+                assert_eq!((y[2], y[3], y[5], y[6], y[8], y[13]), (inf, inf, tiny, tiny, 1000.0, y[12]), "{name}");
+                assert_eq!((d[2], d[3], d[5], d[6], d[8], d[13]), (1.0, -1.0, 1.0, -1.0, -1.0, -1.0), "{name}");
+            }
+            Phi::LeakyRelu(alpha) => {
+                let alpha = T::of(alpha).to_f64();
+                assert_eq!((y[0].to_bits(), y[1].to_bits()), (0.0f64.to_bits(), (-0.0f64).to_bits()), "{name}");
+                // The hundredth part of the smallest number is 0.
+                assert_eq!((y[2], y[3], y[5], y[6], y[7]), (inf, -inf, tiny, 0.0, 1000.0), "{name}");
+                assert_eq!((y[8], y[13]), (T::of(-1000.0 * alpha).to_f64(), -T::of(x[12].to_f64() * alpha).to_f64()), "{name}");
+                assert_eq!((d[0], d[1], d[2], d[3], d[5], d[6], d[8]), (alpha, alpha, 1.0, alpha, 1.0, alpha, alpha), "{name}");
+            }
+            Phi::Sqrt => {
+                assert_eq!((y[0].to_bits(), y[1].to_bits(), y[2]), (0.0f64.to_bits(), (-0.0f64).to_bits(), inf), "{name}");
+                assert_eq!((d[0], d[1], d[2]), (inf, -inf, 0.0), "{name}");
+                let below = [3, 6, 8, 11, 13];
+                assert!(below.iter().all(|&i| y[i].is_nan() && d[i].is_nan()), "{name}: {y:?}, {d:?}");
+                // The root of the smallest number, 2⁻¹⁴⁹ or 2⁻¹⁰⁷⁴, and its slope are normal numbers.
+                let root = libm::exp2(if T::NAME == "f32" { -74.5 } else { -537.0 });
+                assert!((y[5] / root - 1.0).abs() < T::EPSILON.to_f64(), "{name}: {y:?}");
+                assert!((d[5] * 2.0 * root - 1.0).abs() < 2.0 * T::EPSILON.to_f64(), "{name}: {d:?}");
+            }
         }
+    }
+}
+
+/// Whatever the slope below 0: less and more than that above it, equal, opposite, and 0.3, which either type rounds.
+fn leaky_slopes<T: Float>(level: Level) {
+    let x = of::<T>(&[-2.0, -0.5, -0.0, 0.0, 0.5, 3.0, f64::NAN]);
+    for alpha in [0.0, 0.3, 1.0, -1.0, -0.25, 7.0] {
+        let (phi, a) = (Phi::LeakyRelu(alpha), T::of(alpha));
+        let (mut y, mut d) = (of::<T>(&[f64::NAN; 7]), of::<T>(&[f64::NAN; 7]));
+        map_at(level, phi, &x, &mut y);
+        slope_at(level, phi, &x, &y, &[T::ONE; 7], Accumulate::Set, &mut d);
+        assert_eq!(y[..6], [a * x[0], a * x[1], T::ZERO, T::ZERO, x[4], x[5]], "{alpha} {level}");
+        assert_eq!(d[..6], [a, a, a, a, T::ONE, T::ONE], "{alpha} {level}");
+        assert!(y[6].to_f64().is_nan() && d[6].to_f64().is_nan(), "{alpha} {level}");
+    }
+}
+
+#[test]
+fn leaky_rectifiers_of_any_slope() {
+    for level in Level::available() {
+        leaky_slopes::<f32>(level);
+        leaky_slopes::<f64>(level);
     }
 }
 
@@ -106,7 +152,7 @@ fn position<T: Float>(level: Level) {
     let x: Vec<T> = (0..100).map(|i| T::of((f64::from(i) * 0.7).sin() * 4.0)).collect();
     for phi in Phi::ALL {
         let x: Vec<T> = match phi {
-            Phi::Ln => x.iter().map(|x| x.abs() + T::of(0.01)).collect(),
+            Phi::Ln | Phi::Sqrt => x.iter().map(|x| x.abs() + T::of(0.01)).collect(),
             // Angles beyond the reach of the vector text among the others.
             Phi::Sin | Phi::Cos => x.iter().enumerate().map(|(i, &x)| if i % 13 == 5 { x * T::of(1e7) } else { x }).collect(),
             _ => x.clone(),
@@ -147,7 +193,7 @@ fn slopes_multiply_and_accumulate() {
     for level in Level::available() {
         for phi in Phi::ALL {
             let n = 40;
-            let start = if phi == Phi::Ln { 0.5 } else { -2.0 };
+            let start = if matches!(phi, Phi::Ln | Phi::Sqrt) { 0.5 } else { -2.0 };
             let x: Vec<f64> = (0..n).map(|i| f64::from(i) * 0.13 + start).collect();
             let dx: Vec<f64> = (0..n).map(|i| f64::from(i % 7) - 3.0).collect();
             let mut y = vec![0.0; x.len()];

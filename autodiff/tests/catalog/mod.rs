@@ -70,6 +70,7 @@ pub enum Case {
     ConcatExamples,
     Gather,
     Patches(Kind),
+    Conv(Kind),
     Pool(Kind),
     MaxPool(Kind),
 }
@@ -100,10 +101,11 @@ pub fn number(op: &Op) -> usize {
         Op::Patches(..) => 20,
         Op::Pool(..) => 21,
         Op::MaxPool(..) => 22,
+        Op::Conv { .. } => 23,
     }
 }
 
-pub const N_OPS: usize = 23;
+pub const N_OPS: usize = 24;
 
 impl Case {
     /// All of them.
@@ -144,7 +146,7 @@ impl Case {
         all.extend(Phi::ALL.map(Case::Map));
         all.extend([3.0, -1.5, 0.5, 1.0, 0.0].map(Case::Power));
         for kind in Kind::ALL {
-            all.extend([Case::Patches(kind), Case::Pool(kind), Case::MaxPool(kind)]);
+            all.extend([Case::Patches(kind), Case::Conv(kind), Case::Pool(kind), Case::MaxPool(kind)]);
         }
         all
     }
@@ -167,6 +169,7 @@ impl Case {
             Case::Concat => (&[&[2, 2], &[3, 2], &[1, 2]], &[]),
             Case::Gather => (&[&[2]], &[&[4, 2]]),
             Case::Patches(_) | Case::Pool(_) | Case::MaxPool(_) => (&[&[4, 3, 2]], &[]),
+            Case::Conv(_) => (&[&[4, 3, 2]], &[&[12, 2], &[2]]),
         };
         let owned = |shapes: &[&[usize]]| shapes.iter().map(|s| s.to_vec()).collect();
         (owned(inputs), owned(parameters))
@@ -319,6 +322,11 @@ impl Case {
                 let (one, two) = (tape.gather(table, words), tape.gather(p[0], words));
                 (tape.mul(one, two), vec![table])
             }
+            Case::Conv(kind) => {
+                let x = tape.map(Phi::Tanh, x[0]);
+                let [w, b] = [p[0], p[1]].map(|p| tape.scale(p, 1.1));
+                (tape.conv(x, w, kind.windows(), 0.7, Some((b, 0.3))), vec![x, w, b])
+            }
             Case::Patches(kind) | Case::Pool(kind) | Case::MaxPool(kind) => {
                 let (x, windows) = (tape.map(Phi::Tanh, x[0]), kind.windows());
                 let z = match self {
@@ -338,7 +346,7 @@ impl Case {
 
 /// Whether a function is defined for positive numbers only.
 pub fn domain_is_positive(phi: Phi) -> bool {
-    phi == Phi::Ln
+    matches!(phi, Phi::Ln | Phi::Sqrt)
 }
 
 /// `Σ z² + Σ over operands` for every example: curved in all of them, which are used once more behind the operation.

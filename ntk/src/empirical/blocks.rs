@@ -147,7 +147,7 @@ fn blocks(n: usize, block: usize) -> Vec<Range<usize>> {
 }
 
 /// A block of examples, made ready to be contracted with another.
-enum Prepared<T> {
+enum Prepared<T: Real> {
     Jacobian(jacobian::Jacobian<T>),
     Structured(structured::Structure<T>),
     Recorded(Box<Tape<T>>, Var),
@@ -173,7 +173,7 @@ fn place<T: Real>(kernel: &mut Kernel<T>, rows: &Range<usize>, columns: &Range<u
 }
 
 /// A function with its parameters on a tape, which records block after block on top of them.
-struct Recorder<'f, T, F> {
+struct Recorder<'f, T: Real, F> {
     f: &'f F,
     tape: Tape<T>,
     parameters: Vec<Var>,

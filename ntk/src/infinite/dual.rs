@@ -1,7 +1,7 @@
 //! The dual kernels of an activation, for those who want them alone.
 
 use super::norms::behind_activation;
-use super::pair::{self, Angle, Norm, covariance};
+use super::pair::{self, Angle, Kink, Norm, covariance};
 use super::stage::{Closed, closed};
 use nn::Phi;
 use simd::lane::Plain;
@@ -9,7 +9,7 @@ use simd::lane::Plain;
 /// The dual kernels `κ = E[φ(u) φ(v)]` and `κ̇ = E[φ'(u) φ'(v)]` of an activation, `(u, v) ~ N(0, [[K11, K12], [K12, K22]])`, or
 /// `None` where it has no closed form here. `κ̇ = ∂κ/∂K12`.
 ///
-/// A `K12` that is rounded gives κ̇ of ReLU to √ε only where it is close to `√(K11 K22)`.
+/// A `K12` that is rounded gives κ̇ of ReLU, of leaky ReLU and of |x| to √ε only where it is close to `√(K11 K22)`.
 ///
 /// ```
 /// use nn::Phi;
@@ -33,6 +33,10 @@ pub fn dual(phi: Phi, k11: f64, k12: f64, k22: f64) -> Option<(f64, f64)> {
         Closed::Relu => {
             let (t, slope) = pair::relu::<f64, Plain>(t);
             (kappa(t), if k11 > 0.0 && k22 > 0.0 { slope } else { 0.0 })
+        }
+        Closed::Kinked(kinked) => {
+            let (t, slope) = pair::kinked::<f64, Plain>(Kink::new(kinked), one.root, two.root, t);
+            (kappa(t), slope)
         }
         Closed::Erf => {
             let (t, slope) = pair::erf::<f64, Plain>(one, two, after.map(|norm| norm.root), t);

@@ -29,8 +29,10 @@ pub use stage::NoLimit;
 /// | residual | sum over the branches | sum |
 ///
 /// where `(u, v) ~ N(0, [[K11, K12], [K12, K22]])`. For ReLU `κ = √(K11 K22)/2π (sin t + (π − t) cos t)`, `κ̇ = (π − t)/2π` with
-/// the angle t (Cho and Saul 2009); for erf `κ = (2/π) asin(2 K12/√((1 + 2 K11)(1 + 2 K22)))`,
-/// `κ̇ = (4/π)/√((1 + 2 K11)(1 + 2 K22) − 4 K12²)` (Williams 1997); for exp `κ = κ̇ = exp((K11 + K22)/2 + K12)`.
+/// the angle t (Cho and Saul 2009); for |x| `κ = (2/π) √(K11 K22) (sin t + (π/2 − t) cos t)`, `κ̇ = 1 − 2t/π`; for leaky ReLU,
+/// which is `a x + b |x|` with `a = (1 + α)/2` and `b = (1 − α)/2`, `κ = a² K12 + b² κ_abs` and `κ̇ = a² + b² κ̇_abs`; for erf
+/// `κ = (2/π) asin(2 K12/√((1 + 2 K11)(1 + 2 K22)))`, `κ̇ = (4/π)/√((1 + 2 K11)(1 + 2 K22) − 4 K12²)` (Williams 1997); for exp
+/// `κ = κ̇ = exp((K11 + K22)/2 + K12)`.
 ///
 /// ```
 /// use nn::{Network, dense, relu};

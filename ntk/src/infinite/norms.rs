@@ -77,6 +77,7 @@ fn behind_affine<T: Float>(affine: &Affine, x: &Norms<T>) -> Norms<T> {
 pub(super) fn behind_activation<T: Float>(closed: Closed, variance: T) -> T {
     match closed {
         Closed::Relu => T::of(0.5) * variance,
+        Closed::Kinked(kinked) => T::of(kinked.variance()) * variance,
         Closed::Erf => erf_variance::<T, Plain>(variance),
         Closed::Exp => T::of((2.0 * variance.to_f64()).exp()),
     }

@@ -4,6 +4,7 @@
 //! computed by sums of positive terms, so that neither end of the range loses digits: κ̇ of ReLU has a square-root singularity
 //! at t = 0, where an angle that is read from a rounded `K12` is good to √ε only. Here it is good to ε at any depth.
 
+use super::stage::Kinked;
 use simd::Float;
 use simd::lane::Arith;
 
@@ -61,16 +62,79 @@ pub(super) fn relu<T: Float, A: Arith>(t: Angle<T>) -> (Angle<T>, T) {
     let half = T::of(0.5);
     let acute = t.near <= t.far;
     let s = if acute { t.near } else { t.far };
-    let root = s.sqrt();
-    let u = T::of(2.0) * root * asin_of_root::<T, A>(s);
-    let sin_u = T::of(2.0) * root * (T::ONE - s).sqrt();
-    let cos_u = T::ONE - T::of(2.0) * s;
-    let b = (sin_u - u * cos_u) * T::of(std::f64::consts::FRAC_1_PI);
+    let (u, b) = lines::<T, A>(s);
     let near = s - half * b;
     let near = if near < T::ZERO { T::ZERO } else { near };
     let part = u * T::of(0.5 * std::f64::consts::FRAC_1_PI);
     let near = if acute { near } else { half * (T::ONE - b) };
     (Angle::from_near(near), if acute { half - part } else { part })
+}
+
+/// What [`kinked`] needs to know of a function, in the type of the pairs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kink<T> {
+    /// The shares of x and of |x| in the variance: `(1 + below)²/4` and `(1 − below)²/4` of `(1 + below²)/2`.
+    line: T,
+    fold: T,
+    /// κ̇ of parallel inputs and of opposite ones, and what each unit of the angle between the lines takes from the one and adds
+    /// to the other.
+    parallel: T,
+    opposite: T,
+    turn: T,
+    /// κ̇ where one of the variances is 0 or both are.
+    one_zero: T,
+    both_zero: T,
+}
+
+impl<T: Float> Kink<T> {
+    pub(super) fn new(kinked: Kinked) -> Self {
+        let Kinked { below, at } = kinked;
+        let share = |root: f64| T::of(0.25 * root * root / kinked.variance());
+        Kink {
+            line: share(1.0 + below),
+            fold: share(1.0 - below),
+            parallel: T::of(kinked.variance()),
+            opposite: T::of(below),
+            turn: T::of((1.0 - below) * (1.0 - below) * (0.5 * std::f64::consts::FRAC_1_PI)),
+            one_zero: T::of(at * 0.5 * (1.0 + below)),
+            both_zero: T::of(at * at),
+        }
+    }
+}
+
+/// A function with a kink, `φ(x) = a x + b |x|` with `a = (1 + below)/2` and `b = (1 − below)/2`.
+///
+/// By symmetry `E[u |v|] = 0`, so that `κ = a² K12 + b² κ_abs` and `κ̇ = a² + b² κ̇_abs`, where `κ_abs = n C`, `n = √(K11 K22)`,
+/// `C = (2/π)(sin t + (π/2 − t) cos t)`, and `κ̇_abs = 1 − 2t/π`. As |x| is the sum of ReLU of x and of −x, these are twice the
+/// sum of the κ of ReLU at t and at π − t, and twice the difference of its κ̇.
+///
+/// With u the angle of the two lines, t or π − t, and `B = (sin u − u cos u)/π`: `C = 2B + cos u`, so that |x| turns sin²(u/2)
+/// into sin²(u/2) − B. The new angle is the mean of that and of the old one by their shares. `κ̇` is `(1 + below²)/2 − 2b² u/π`
+/// if t = u and else `below + 2b² u/π`.
+#[inline(always)]
+pub(super) fn kinked<T: Float, A: Arith>(kink: Kink<T>, one: T, two: T, t: Angle<T>) -> (Angle<T>, T) {
+    let acute = t.near <= t.far;
+    let s = if acute { t.near } else { t.far };
+    let (u, b) = lines::<T, A>(s);
+    let near = s - b;
+    let near = if near < T::ZERO { T::ZERO } else { near };
+    let (near, far) = (kink.line * t.near + kink.fold * near, kink.line * t.far + kink.fold * (T::ONE - near));
+    // The rounded shares add up to 1 within rounding only: the smaller of the two keeps its digits, the other one is the rest.
+    let small = near <= far;
+    let t = Angle { near: if small { near } else { T::ONE - far }, far: if small { T::ONE - near } else { far } };
+    let slope = if acute { kink.parallel - kink.turn * u } else { kink.opposite + kink.turn * u };
+    let zeros = if (one > T::ZERO) | (two > T::ZERO) { kink.one_zero } else { kink.both_zero };
+    (t, if (one > T::ZERO) & (two > T::ZERO) { slope } else { zeros })
+}
+
+/// The angle u of two lines with s = sin²(u/2), at most a right one, and `B = (sin u − u cos u)/π`.
+#[inline(always)]
+fn lines<T: Float, A: Arith>(s: T) -> (T, T) {
+    let root = s.sqrt();
+    let u = T::of(2.0) * root * asin_of_root::<T, A>(s);
+    let sin_u = T::of(2.0) * root * (T::ONE - s).sqrt();
+    let cos_u = T::ONE - T::of(2.0) * s;
+    (u, (sin_u - u * cos_u) * T::of(std::f64::consts::FRAC_1_PI))
 }
 
 /// erf: `κ = (2/π) asin c`, `c = 2 K12/√((1 + 2 K11)(1 + 2 K22))`, and `κ̇ = (4/π)/√((1 + 2 K11)(1 + 2 K22) − 4 K12²)`

@@ -1,7 +1,7 @@
 //! One row of pairs on its way through the layers: the mathematics of `pair`, in loops that are compiled for every CPU level.
 
 use super::norms::Norms;
-use super::pair::{self, Angle, Norm, covariance};
+use super::pair::{self, Angle, Kink, Norm, covariance};
 use super::stage::{Affine, Closed, Stage};
 use simd::lane::Arith;
 use simd::{Float, Kernel, Level};
@@ -89,6 +89,9 @@ impl<T: Float> Strip<T> {
         let (after_one, after_two) = (pairs.one_at(next), pairs.two_at(next));
         match closed {
             Closed::Relu => Level::best().run(ReluLoop { alive: one.root > T::ZERO, root: two.root, strip: self }),
+            Closed::Kinked(kinked) => {
+                Level::best().run(KinkedLoop { kink: Kink::new(kinked), one: one.root, root: two.root, strip: self });
+            }
             Closed::Erf => Level::best().run(ErfLoop { one, two, after_one, after_two, strip: self }),
             Closed::Exp => self.exp(one, two, after_one, after_two),
         }
@@ -209,6 +212,30 @@ impl<T: Float> Kernel for ReluLoop<'_, T> {
             let (t, slope) = pair::relu::<T, A>(Angle { near: near[k], far: far[k] });
             (near[k], far[k]) = (t.near, t.far);
             let slope = if root[k] > T::ZERO { alive * slope } else { T::ZERO };
+            theta[k] *= slope;
+        }
+    }
+}
+
+/// A function with a kink.
+struct KinkedLoop<'a, T> {
+    kink: Kink<T>,
+    one: T,
+    root: &'a [T],
+    strip: &'a mut Strip<T>,
+}
+
+impl<T: Float> Kernel for KinkedLoop<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arith>(self, _: A) {
+        let (kink, one) = (self.kink, self.one);
+        let theta = &mut self.strip.theta[..];
+        let n = theta.len();
+        let (near, far, root) = (&mut self.strip.near[..n], &mut self.strip.far[..n], &self.root[..n]);
+        for k in 0..n {
+            let (t, slope) = pair::kinked::<T, A>(kink, one, root[k], Angle { near: near[k], far: far[k] });
+            (near[k], far[k]) = (t.near, t.far);
             theta[k] *= slope;
         }
     }

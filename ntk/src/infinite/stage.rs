@@ -26,8 +26,23 @@ pub(super) struct Affine {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Closed {
     Relu,
+    Kinked(Kinked),
     Erf,
     Exp,
+}
+
+/// A function that is x above 0 and `below`·x below, with the slope `at` at 0. ReLU is one, and has a shorter text of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Kinked {
+    pub(super) below: f64,
+    pub(super) at: f64,
+}
+
+impl Kinked {
+    /// `E[φ(u)²]` of a standard normal u.
+    pub(super) fn variance(self) -> f64 {
+        0.5 * (1.0 + self.below * self.below)
+    }
 }
 
 /// Why a network has no kernel at infinite width that this crate can give.
@@ -45,7 +60,7 @@ pub enum NoLimit {
         reads: String,
     },
     /// An activation without a closed form.
-    #[error("{place}: `{name}` has no closed form at infinite width in this version; relu, erf and exp have one")]
+    #[error("{place}: `{name}` has no closed form at infinite width in this version; relu, leaky_relu, abs, erf and exp have one")]
     NoClosedForm {
         /// The activation.
         place: String,
@@ -131,7 +146,9 @@ pub(super) fn closed(phi: Phi) -> Option<Closed> {
         Phi::Relu => Some(Closed::Relu),
         Phi::Erf => Some(Closed::Erf),
         Phi::Exp => Some(Closed::Exp),
-        Phi::Tanh | Phi::Ln | Phi::Sigmoid | Phi::Softplus | Phi::Gelu | Phi::Silu | Phi::Sin | Phi::Cos => None,
+        Phi::Abs => Some(Closed::Kinked(Kinked { below: -1.0, at: 0.0 })),
+        Phi::LeakyRelu(alpha) => Some(Closed::Kinked(Kinked { below: alpha, at: alpha })),
+        Phi::Tanh | Phi::Ln | Phi::Sigmoid | Phi::Softplus | Phi::Gelu | Phi::Silu | Phi::Sin | Phi::Cos | Phi::Sqrt => None,
     }
 }
 

@@ -104,6 +104,27 @@ pub(crate) fn step<T: Float>(x: T) -> T {
     if x > T::ZERO { T::ONE } else { at_most_zero }
 }
 
+/// The slope of |x|: the sign of x, 0 at zeros of both signs, and NaN for NaN.
+#[inline(always)]
+pub(crate) fn sign<T: Float>(x: T) -> T {
+    // The sum takes the sign off a zero and leaves NaN as it is.
+    let at_most_zero = if x < T::ZERO { -T::ONE } else { x + T::ZERO };
+    if x > T::ZERO { T::ONE } else { at_most_zero }
+}
+
+/// x above 0, else α·x, which is NaN for NaN.
+#[inline(always)]
+pub(crate) fn leaky_relu<T: Float>(x: T, alpha: T) -> T {
+    if x > T::ZERO { x } else { alpha * x }
+}
+
+/// The slope of [`leaky_relu`]: 1 above 0, else α, and NaN for NaN.
+#[inline(always)]
+pub(crate) fn leaky_step<T: Float>(x: T, alpha: T) -> T {
+    // What is added is 0 or NaN. A second selection between α and x would be a branch at the portable level.
+    if x > T::ZERO { T::ONE } else { alpha + relu(x) }
+}
+
 /// Σ c_i x^i by Horner's rule.
 #[inline(always)]
 pub(crate) fn horner<T: Float, A: Arith, const N: usize>(x: T, c: &[T; N]) -> T {

@@ -174,6 +174,15 @@ fn erf(x: f64) -> D {
     if x < 0.0 { -y } else { y }
 }
 
+/// √x and 1/(2√x) for x > 0: a Newton step from the root of `f64`, of the digits without the power of two.
+fn sqrt(x: f64) -> (Exact, Exact) {
+    let (m, k) = libm::frexp(x);
+    let (m, k) = if k % 2 == 0 { (m, k) } else { (2.0 * m, k - 1) };
+    let y = of(m.sqrt());
+    let y = y + (of(m) - y * y) / (y + y);
+    (Exact { d: y, exponent: k / 2 }, Exact { d: ONE / (y + y), exponent: -k / 2 })
+}
+
 /// Sine and cosine for |x| up to 10⁶.
 fn sin_cos(x: f64) -> (D, D) {
     let k = (x * FRAC_2_PI).round();
@@ -255,6 +264,13 @@ pub(crate) fn reference(phi: Phi, x: f64) -> (Exact, Exact) {
             let (sin, cos) = sin_cos(x);
             (exact(cos), exact(-sin))
         }
+        Phi::Abs => (exact(of(t)), exact(of(f64::from(u8::from(x > 0.0)) - f64::from(u8::from(x < 0.0))))),
+        Phi::LeakyRelu(_) if x > 0.0 => (exact(of(x)), exact(ONE)),
+        Phi::LeakyRelu(alpha) => {
+            let (m, exponent) = libm::frexp(x);
+            (Exact { d: of(alpha) * of(m), exponent }, exact(of(alpha)))
+        }
+        Phi::Sqrt => sqrt(x),
     }
 }
 
