@@ -129,6 +129,16 @@ fn near_a_kink(tape: &Tape<f64>, v: Var) -> bool {
     }
 }
 
+/// Whether the function has kinks anywhere, so that it is no smooth function of large steps.
+pub fn has_kinks(f: &impl Differentiable, at: &Point) -> bool {
+    let (tape, _) = record(f, at);
+    tape.vars().any(|v| match tape.node(v).op {
+        Op::Map(phi, _) => matches!(phi.name(), "relu" | "abs" | "leaky_relu"),
+        Op::MaxPool(..) => true,
+        _ => false,
+    })
+}
+
 impl Differentiable for Graph {
     fn record<T: Scalar>(&self, tape: &mut Tape<T>, inputs: &[Var], parameters: &[Var]) -> Var {
         let mut recorder = steps::Recorder::new(tape, inputs.iter().chain(parameters), &self.examples);
