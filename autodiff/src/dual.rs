@@ -71,7 +71,7 @@ impl<T: Scalar> AddAssign for Dual<T> {
 fn derivative<T: Scalar>(phi: Phi, x: T, y: T) -> T {
     match phi {
         Phi::Relu if x.primal() > 0.0 => T::ONE,
-        Phi::Relu if x.primal().is_nan() => x,
+        Phi::Relu | Phi::Abs | Phi::LeakyRelu(_) if x.primal().is_nan() => x,
         Phi::Relu => T::ZERO,
         Phi::Erf => T::of(std::f64::consts::FRAC_2_SQRT_PI) * T::phi(Phi::Exp, -(x * x)),
         Phi::Tanh => (T::ONE - y) * (T::ONE + y),

@@ -19,7 +19,9 @@
 //!
 //! | where | value | derivative |
 //! |---|---|---|
-//! | ReLU at 0 | 0 | 0 |
+//! | ReLU, the absolute value at 0 | 0 | 0 |
+//! | `LeakyRelu(α)` at 0 | 0 | α |
+//! | square root at 0 | 0 | ∞ |
 //! | `max_pool` of equal cells | their value | all of it to the first, in the order of the window |
 //! | `max_pool` of a window beyond the edge | −∞ | 0 |
 //! | `sum_pool`, `avg_pool`, `patches` beyond the edge | zeros, which count in the mean | 0 |
@@ -34,7 +36,7 @@
 //! | `log_sum_exp` of nothing | −∞ | nothing |
 //! | `log_sum_exp` where the maximum is ±∞ | the maximum | 1/m for each of the m entries equal to it, else 0 |
 //! | `softmax` where the maximum is ±∞ | NaN where an entry is equal to it | NaN |
-//! | NaN in ReLU, `norm`, `max_pool`, `log_sum_exp` | NaN | NaN; of `max_pool` 1, to the first NaN |
+//! | NaN in a function, `norm`, `max_pool`, `log_sum_exp` | NaN | NaN; of `max_pool` 1, to the first NaN |
 //!
 //! An infinite derivative times a tangent of 0 is NaN, as infinity times zero is.
 //!
