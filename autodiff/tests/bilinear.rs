@@ -25,7 +25,8 @@ enum Bilinear {
     Shared,
     Mul,
     RowDot,
-    /// A filter over windows.
+    /// A filter over windows, by the product of what they see and by itself.
+    Patches(Windows),
     Convolution(Windows),
 }
 
@@ -48,7 +49,7 @@ impl Bilinear {
             Bilinear::Mul,
             Bilinear::RowDot,
         ];
-        others.into_iter().chain(windows.map(Bilinear::Convolution)).collect()
+        others.into_iter().chain(windows.map(Bilinear::Patches)).chain(windows.map(Bilinear::Convolution)).collect()
     }
 
     /// Shapes of the operands, and whether they are inputs.
@@ -62,7 +63,7 @@ impl Bilinear {
             Bilinear::Transposed => [(vec![n, k], true), (vec![c, k], false)],
             Bilinear::Shared => [(vec![n, m, k], false), (vec![n, k, c], false)],
             Bilinear::Mul | Bilinear::RowDot => [(vec![n, m, k], true), (vec![n, m, k], true)],
-            Bilinear::Convolution(windows) => {
+            Bilinear::Patches(windows) | Bilinear::Convolution(windows) => {
                 let ([h, w], channels) = (windows.image(), windows.channels());
                 [(vec![n, h, w, channels], true), (vec![windows.cells() * channels, c], false)]
             }
@@ -101,7 +102,8 @@ impl Differentiable for Bilinear {
             }
             Bilinear::Mul => tape.mul(x, y),
             Bilinear::RowDot => tape.row_dot(x, y),
-            Bilinear::Convolution(windows) => {
+            Bilinear::Convolution(windows) => tape.conv(x, y, *windows, 0.7, None),
+            Bilinear::Patches(windows) => {
                 let patches = tape.patches(x, *windows);
                 tape.affine(patches, y, 1.0, None)
             }

@@ -41,11 +41,14 @@ enum Shared {
     Filter,
     /// A filter made of two slices, turned around.
     TurnedFilter,
+    /// The same filters without patches.
+    Convolution,
+    TurnedConvolution,
     /// One parameter everywhere.
     Everywhere,
 }
 
-const SHARED: [Shared; 24] = [
+const SHARED: [Shared; 26] = [
     Shared::Right,
     Shared::Left,
     Shared::BothSides,
@@ -69,6 +72,8 @@ const SHARED: [Shared; 24] = [
     Shared::SlicedBias,
     Shared::Filter,
     Shared::TurnedFilter,
+    Shared::Convolution,
+    Shared::TurnedConvolution,
     Shared::Everywhere,
 ];
 
@@ -78,8 +83,9 @@ impl Differentiable for Shared {
         let (w, v, b, s) = (*w, *v, *b, *s);
         let n = tape.shape(x).dims()[0];
         let pair = Windows::valid([3, 1], 3, [2, 1], [1, 1]);
-        let image = |tape: &mut Tape<T>| {
-            let image = tape.reshape(x, [n, 3, 1, 3]);
+        let image = |tape: &mut Tape<T>| tape.reshape(x, [n, 3, 1, 3]);
+        let patches = |tape: &mut Tape<T>| {
+            let image = image(tape);
             tape.patches(image, pair)
         };
         let y = match self {
@@ -180,13 +186,27 @@ impl Differentiable for Shared {
                 tape.affine(x, w, 0.7, Some((bias, 0.3)))
             }
             Shared::Filter => {
-                let (patches, filter) = (image(tape), tape.concat(&[w, v], 0));
+                let (patches, filter) = (patches(tape), tape.concat(&[w, v], 0));
                 tape.affine(patches, filter, 0.7, Some((b, 0.3)))
             }
             Shared::TurnedFilter => {
-                let (patches, both) = (image(tape), tape.concat(&[v, w], 1));
+                let (patches, both) = (patches(tape), tape.concat(&[v, w], 1));
                 let filter = tape.transpose(both);
                 tape.affine(patches, filter, 0.7, None)
+            }
+            Shared::Convolution => {
+                // A parameter by itself, and one that is computed.
+                let image = image(tape);
+                let one = Windows::same([3, 1], 3, [1, 1], [1, 1]);
+                let h = tape.conv(image, w, one, 0.7, Some((b, 0.3)));
+                let filter = tape.concat(&[w, v], 0);
+                tape.conv(h, filter, pair, 0.9, None)
+            }
+            Shared::TurnedConvolution => {
+                let (image, both) = (image(tape), tape.concat(&[v, w], 1));
+                let filter = tape.transpose(both);
+                let around = Windows::circular([3, 1], 3, [2, 1], [2, 1]);
+                tape.conv(image, filter, around, 0.7, Some((b, 0.3)))
             }
             Shared::Everywhere => {
                 let back = tape.transpose(w);

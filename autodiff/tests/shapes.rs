@@ -267,6 +267,35 @@ const REFUSED: &[(Record, &str)] = &[
         },
         "max_pool needs images [n, 4, 3, 1], given [2, 3, 4, 1]",
     ),
+    (
+        |t| {
+            let x = input(t, &[2, 4, 3, 1]);
+            let w = parameter(t, &[3, 2]);
+            t.conv(x, w, Windows::valid([4, 3], 1, [2, 2], [1, 1]), 1.0, None);
+        },
+        "a convolution that sees 4 numbers needs filters [4, out], given [3, 2]",
+    ),
+    (
+        |t| {
+            let (x, w) = (input(t, &[2, 4, 3, 2]), parameter(t, &[4, 2]));
+            t.conv(x, w, Windows::valid([4, 3], 1, [2, 2], [1, 1]), 1.0, None);
+        },
+        "conv needs images [n, 4, 3, 1], given [2, 4, 3, 2]",
+    ),
+    (
+        |t| {
+            let (x, w, b) = (input(t, &[2, 4, 3, 1]), parameter(t, &[4, 2]), parameter(t, &[3]));
+            t.conv(x, w, Windows::valid([4, 3], 1, [2, 2], [1, 1]), 1.0, Some((b, 1.0)));
+        },
+        "the bias of filters [4, 2] has shape [2], given [3]",
+    ),
+    (
+        |t| {
+            let (x, w) = (input(t, &[2, 4, 3, 1]), input(t, &[4, 2]));
+            t.conv(x, w, Windows::valid([4, 3], 1, [2, 2], [1, 1]), 1.0, None);
+        },
+        "the filters of a convolution, [4, 2], must be shared by the examples",
+    ),
     // What was computed is not changed.
     (
         |t| {

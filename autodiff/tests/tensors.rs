@@ -205,6 +205,11 @@ fn windows_see_their_cells() {
             .collect();
         assert_eq!(tape.value(patches), want, "{windows:?}");
         assert_eq!(tape.shape(patches).dims(), [1, out[0], out[1], 6 * c]);
+        let (filters, bias) = (tape.parameter([6 * c, 2], &values(12 * c, 3)), tape.parameter([2], &[0.5, -0.25]));
+        let (conv, product) =
+            (tape.conv(v, filters, windows, 0.7, Some((bias, 0.3))), tape.affine(patches, filters, 0.7, Some((bias, 0.3))));
+        assert_close(tape.value(conv), tape.value(product), "a convolution is the product with what windows see");
+        assert_eq!(tape.shape(conv).dims(), [1, out[0], out[1], 2]);
         let each = |f: &dyn Fn(Vec<Option<f64>>) -> f64| -> Vec<f64> {
             sites.iter().flat_map(|site| (0..c).map(|channel| f(seen(site, channel)))).collect()
         };

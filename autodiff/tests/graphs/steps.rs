@@ -200,8 +200,11 @@ impl<'t, T: Scalar> Recorder<'t, T> {
             22 => self.gather(x, choice),
             _ => {
                 let (x, bound) = self.image(x)?;
-                let windows = self.windows(x, choice / 4);
-                Some(match digit(4) {
+                let windows = self.windows(x, choice / 5);
+                if digit(5) == 4 {
+                    return self.convolution((x, bound), windows, y, choice);
+                }
+                Some(match digit(5) {
                     0 => (self.tape.patches(x, windows), bound),
                     1 => (self.tape.sum_pool(x, windows, 0.3), 2.0 * bound),
                     2 => (self.tape.avg_pool(x, windows), bound),
@@ -228,6 +231,15 @@ impl<'t, T: Scalar> Recorder<'t, T> {
             self.tape.affine(x, w, scale, bias.map(|(b, _)| (b, 0.3)))
         };
         Some((z, bound))
+    }
+
+    fn convolution(&mut self, (x, a): (Var, f64), windows: Windows, y: u16, choice: u16) -> Option<(Var, f64)> {
+        let k = windows.cells() * windows.channels();
+        let (w, b) = self.weight(y, [k, 1 + usize::from(choice / 7) % 2])?;
+        let out = self.tape.shape(w).cols();
+        let bias = self.pick(choice / 3, |r, v| !r.per_example(v) && r.dims(v) == [out]);
+        let bound = 0.7 * k as f64 * a * b + bias.map_or(0.0, |(_, c)| 0.3 * c);
+        Some((self.tape.conv(x, w, windows, 0.7, bias.map(|(b, _)| (b, 0.3))), bound))
     }
 
     fn product(&mut self, x: u16, y: u16) -> Option<(Var, f64)> {
