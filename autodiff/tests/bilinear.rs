@@ -177,9 +177,8 @@ fn check(f: Bilinear, sizes: [usize; 4], seed: u64) {
         x.iter().enumerate().map(|(i, &re)| Dual { re, eps: along(i) }).collect()
     };
     let parameters: Vec<Var> =
-        at.parameters.iter().enumerate().map(|(i, (shape, x))| tape.parameter(shape.clone(), &lift(x, Leaf::Parameter(i)))).collect();
-    let inputs: Vec<Var> =
-        at.inputs.iter().enumerate().map(|(i, (shape, x))| tape.input(shape.clone(), &lift(x, Leaf::Input(i)))).collect();
+        at.parameters.iter().enumerate().map(|(i, (shape, x))| tape.parameter(*shape, &lift(x, Leaf::Parameter(i)))).collect();
+    let inputs: Vec<Var> = at.inputs.iter().enumerate().map(|(i, (shape, x))| tape.input(*shape, &lift(x, Leaf::Input(i)))).collect();
     let y = f.record(&mut tape, &inputs, &parameters);
     let mut gradient = Gradient::new(Wrt::BOTH);
     tape.pull_once(y, &c.iter().map(|&c| Dual::of(c)).collect::<Vec<_>>(), &mut gradient).unwrap();

@@ -39,7 +39,7 @@ impl Differentiable for Function {
             Function::LogSumExp => tape.log_sum_exp(x),
             Function::Softmax => tape.softmax(x),
             Function::CrossEntropy => {
-                let (shape, cols) = (tape.shape(x).clone(), tape.shape(x).cols());
+                let (shape, cols) = (*tape.shape(x), tape.shape(x).cols());
                 let hits: Vec<T> = (0..shape.len()).map(|i| T::of(f64::from(u8::from(i % cols == 0)))).collect();
                 let hits = tape.target(shape, &hits);
                 tape.cross_entropy(x, hits)

@@ -138,7 +138,7 @@ fn sums_means_and_copies_run_along_any_axes() {
         let n: usize = [2, 3, 4].iter().enumerate().map(|(axis, n)| if inside(axis) { *n } else { 1 }).product();
         let len = shape.iter().product();
         let mut want = vec![0.0; len];
-        let mut place = vec![0; 24];
+        let mut place = [0; 24];
         for (i, j, k) in indices([2, 3, 4]) {
             let kept = [i, j, k].into_iter().zip([2, 3, 4]).enumerate().filter(|(axis, _)| !inside(*axis));
             let at = kept.fold(0, |at, (_, (index, n))| at * n + index);

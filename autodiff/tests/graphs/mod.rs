@@ -107,8 +107,8 @@ impl Graph {
 /// Records a function with the leaves of a point.
 pub fn record(f: &impl Differentiable, at: &Point) -> (Tape<f64>, Var) {
     let mut tape = Tape::new();
-    let parameters: Vec<Var> = at.parameters.iter().map(|(shape, x)| tape.parameter(shape.clone(), x)).collect();
-    let inputs: Vec<Var> = at.inputs.iter().map(|(shape, x)| tape.input(shape.clone(), x)).collect();
+    let parameters: Vec<Var> = at.parameters.iter().map(|(shape, x)| tape.parameter(*shape, x)).collect();
+    let inputs: Vec<Var> = at.inputs.iter().map(|(shape, x)| tape.input(*shape, x)).collect();
     let output = f.record(&mut tape, &inputs, &parameters);
     (tape, output)
 }

@@ -171,7 +171,7 @@ impl<'t, T: Scalar> Recorder<'t, T> {
                     }
                     // A factor that is not differentiated.
                     _ => {
-                        let shape = self.tape.shape(x).clone();
+                        let shape = *self.tape.shape(x);
                         let value = |i: usize| T::of([0.5, 0.0, -1.0, 1.5][(i + digit(4)) % 4]);
                         let values: Vec<T> = self.places(&shape, self.per_example(x)).map(value).collect();
                         let c = if self.per_example(x) { self.tape.target(shape, &values) } else { self.tape.constant(shape, &values) };
