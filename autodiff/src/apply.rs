@@ -194,12 +194,19 @@ fn scaled_product<T: Scalar>(s: T, a: Mat<'_, T>, b: Mat<'_, T>, to: Accumulate,
         return;
     }
     if k < n {
+        // In the order in which it lies, by rows or by columns.
+        let turned = a.row_stride() == 1 && a.col_stride() != 1;
+        let (lines, length, from) = if turned { (k, m, a.t()) } else { (m, k, a) };
         let scaled = taken(values, m * k);
-        for i in 0..m {
-            let row = &mut scaled[i * k..(i + 1) * k];
-            row.iter_mut().enumerate().for_each(|(j, x)| *x = s * a.at(i, j));
+        for i in 0..lines {
+            let to = &mut scaled[i * length..(i + 1) * length];
+            match from.row(i) {
+                Some(row) => put(Accumulate::Set, to, row.iter().map(|&x| s * x)),
+                None => put(Accumulate::Set, to, (0..length).map(|j| s * from.at(i, j))),
+            }
         }
-        T::product(Mat::new(scaled, m, k), b, to, MatMut::new(c, m, n), parts);
+        let scaled = Mat::new(scaled, lines, length);
+        T::product(if turned { scaled.t() } else { scaled }, b, to, MatMut::new(c, m, n), parts);
         return;
     }
     match to {

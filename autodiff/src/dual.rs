@@ -1,7 +1,9 @@
 //! Dual numbers: an independent forward mode, and second derivatives.
 
 use crate::apply::put;
+use crate::planes::{PIECE, Planes, join};
 use crate::scalar::Scalar;
+use rayon::prelude::*;
 use simd::{Accumulate, Convolution, Mat, MatMut, Phi};
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
@@ -96,83 +98,6 @@ fn derivative<T: Scalar>(phi: Phi, x: T, y: T) -> T {
     }
 }
 
-/// Memory for the values and the tangents of two factors and of their product, each in a plane of its own.
-#[derive(Clone, Debug, Default)]
-pub struct Planes<T: Scalar> {
-    left: Vec<T>,
-    right: Vec<T>,
-    result: Vec<T>,
-    parts: T::Parts,
-}
-
-/// The values and the tangents of a matrix in planes; `None` for tangents that are all zero.
-fn split<'p, T: Scalar>(x: Mat<'_, Dual<T>>, planes: &'p mut Vec<T>) -> (Mat<'p, T>, Option<Mat<'p, T>>) {
-    let (m, n) = (x.rows(), x.cols());
-    // It only grows: what is beyond the end is not cleared again and again.
-    planes.resize(planes.len().max(2 * m * n), T::ZERO);
-    let (re, eps) = planes[..2 * m * n].split_at_mut(m * n);
-    // In the order in which they lie, by rows or by columns.
-    let turned = x.row_stride() == 1 && x.col_stride() != 1;
-    let (lines, x) = if turned { (n, x.t()) } else { (m, x) };
-    let length = x.cols();
-    for i in 0..lines {
-        let (re, eps) = (&mut re[i * length..(i + 1) * length], &mut eps[i * length..(i + 1) * length]);
-        match x.row(i) {
-            Some(row) => {
-                put(Accumulate::Set, re, row.iter().map(|d| d.re));
-                put(Accumulate::Set, eps, row.iter().map(|d| d.eps));
-            }
-            None => (0..length).for_each(|j| (re[j], eps[j]) = (x.at(i, j).re, x.at(i, j).eps)),
-        }
-    }
-    let still = eps.iter().all(|&d| d == T::ZERO);
-    let plane = |values: &'p [T]| if turned { Mat::new(values, n, m).t() } else { Mat::new(values, m, n) };
-    (plane(re), (!still).then(|| plane(eps)))
-}
-
-/// A bilinear map of duals, in planes: `(a + a'ε)(b + b'ε) = ab + (ab' + a'b)ε`, three of the scalars below, or fewer if a factor has no tangent.
-fn bilinear<'p, T: Scalar>(
-    a: Mat<'_, Dual<T>>,
-    b: Mat<'_, Dual<T>>,
-    len: usize,
-    Planes { left, right, result, parts }: &'p mut Planes<T>,
-    mut f: impl FnMut(Mat<'_, T>, Mat<'_, T>, Accumulate, &mut [T], &mut T::Parts),
-) -> (&'p [T], &'p [T]) {
-    let (a_re, a_eps) = split(a, left);
-    let (b_re, b_eps) = split(b, right);
-    result.resize(result.len().max(2 * len), T::ZERO);
-    let (re, eps) = result[..2 * len].split_at_mut(len);
-    f(a_re, b_re, Accumulate::Set, re, parts);
-    let mut to = Accumulate::Set;
-    for (a, b) in [(Some(a_re), b_eps), (a_eps, Some(b_re))] {
-        if let Some((a, b)) = a.zip(b) {
-            f(a, b, to, eps, parts);
-            to = Accumulate::Add;
-        }
-    }
-    if to == Accumulate::Set {
-        eps.fill(T::ZERO);
-    }
-    (re, eps)
-}
-
-/// [`bilinear`] of arrays that lie side by side.
-fn flat<T: Scalar>(
-    a: &[Dual<T>],
-    b: &[Dual<T>],
-    to: Accumulate,
-    c: &mut [Dual<T>],
-    planes: &mut Planes<T>,
-    mut f: impl FnMut(&[T], &[T], Accumulate, &mut [T], &mut T::Parts),
-) {
-    let row = |x| Mat::new(x, 1, x.len());
-    let (re, eps) = bilinear(row(a), row(b), c.len(), planes, |a, b, to, c, parts| {
-        let [a, b] = [a, b].map(|x| x.row(0).expect("the numbers of a row lie side by side"));
-        f(a, b, to, c, parts);
-    });
-    put(to, c, re.iter().zip(eps).map(|(&re, &eps)| Dual { re, eps }));
-}
-
 impl<T: Scalar> Scalar for Dual<T> {
     type Parts = Planes<T>;
     const ZERO: Self = Dual { re: T::ZERO, eps: T::ZERO };
@@ -207,18 +132,28 @@ impl<T: Scalar> Scalar for Dual<T> {
 
     fn product(a: Mat<'_, Self>, b: Mat<'_, Self>, to: Accumulate, mut c: MatMut<'_, Self>, planes: &mut Planes<T>) {
         let (m, n) = (a.rows(), b.cols());
-        let (re, eps) = bilinear(a, b, m * n, planes, |a, b, to, c, parts| T::product(a, b, to, MatMut::new(c, m, n), parts));
+        let multiply = |a: Mat<'_, T>, b: Mat<'_, T>, to, c: &mut [T], parts: &mut T::Parts| {
+            T::product(a, b, to, MatMut::new(c, a.rows(), n), parts);
+        };
+        let (re, eps) = planes.bilinear(a, b, m * n, true, multiply);
+        if let Some(all) = c.reborrow().as_mut_slice() {
+            return join(to, re, eps, all);
+        }
         for i in 0..m {
-            let new = re[i * n..(i + 1) * n].iter().zip(&eps[i * n..(i + 1) * n]).map(|(&re, &eps)| Dual { re, eps });
+            let (re, eps) = (&re[i * n..(i + 1) * n], &eps[i * n..(i + 1) * n]);
             match c.row_mut(i) {
-                Some(row) => put(to, row, new),
-                None => new.enumerate().for_each(|(j, new)| c.set(i, j, if to == Accumulate::Set { new } else { c.at(i, j) + new })),
+                Some(row) => join(to, re, eps, row),
+                None => (0..n).for_each(|j| {
+                    let new = Dual { re: re[j], eps: eps[j] };
+                    c.set(i, j, if to == Accumulate::Set { new } else { c.at(i, j) + new });
+                }),
             }
         }
     }
 
     fn conv(c: &Convolution, images: usize, x: &[Self], w: &[Self], to: Accumulate, y: &mut [Self], planes: &mut Planes<T>) {
-        flat(x, w, to, y, planes, |x, w, to, y, parts| T::conv(c, images, x, w, to, y, parts));
+        // Tangents of images are further images.
+        planes.flat(x, w, to, y, true, |sets, x, w, to, y, parts| T::conv(c, sets * images, x, w, to, y, parts));
     }
 
     fn conv_input_gradient(
@@ -230,7 +165,7 @@ impl<T: Scalar> Scalar for Dual<T> {
         dx: &mut [Self],
         planes: &mut Planes<T>,
     ) {
-        flat(g, w, to, dx, planes, |g, w, to, dx, parts| T::conv_input_gradient(c, images, g, w, to, dx, parts));
+        planes.flat(g, w, to, dx, true, |sets, g, w, to, dx, parts| T::conv_input_gradient(c, sets * images, g, w, to, dx, parts));
     }
 
     fn conv_weight_gradient(
@@ -242,7 +177,7 @@ impl<T: Scalar> Scalar for Dual<T> {
         dw: &mut [Self],
         planes: &mut Planes<T>,
     ) {
-        flat(x, g, to, dw, planes, |x, g, to, dw, parts| T::conv_weight_gradient(c, images, x, g, to, dw, parts));
+        planes.flat(x, g, to, dw, false, |_, x, g, to, dw, parts| T::conv_weight_gradient(c, images, x, g, to, dw, parts));
     }
 
     fn map(phi: Phi, x: &[Self], y: &mut [Self], planes: &mut Planes<T>) {
@@ -253,11 +188,23 @@ impl<T: Scalar> Scalar for Dual<T> {
         let (from, to) = (&mut left[..n], &mut right[..n]);
         put(Accumulate::Set, from, x.iter().map(|x| x.re));
         T::map(phi, from, to, parts);
-        put(Accumulate::Set, y, x.iter().zip(to.iter()).map(|(x, &re)| Dual { re, eps: derivative(phi, x.re, re) * x.eps }));
+        let slopes = |((y, x), re): ((&mut [Self], &[Self]), &[T])| {
+            put(Accumulate::Set, y, x.iter().zip(re).map(|(x, &re)| Dual { re, eps: derivative(phi, x.re, re) * x.eps }));
+        };
+        if n <= PIECE {
+            return slopes(((y, x), to));
+        }
+        y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).zip(to.par_chunks(PIECE)).for_each(slopes);
     }
 
     fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self], _: &mut Planes<T>) {
-        put(to, dy, x.iter().zip(y).zip(dx).map(|((&x, &y), &dx)| derivative(phi, x, y) * dx));
+        let piece = |(((dy, x), y), dx): (((&mut [Self], &[Self]), &[Self]), &[Self])| {
+            put(to, dy, x.iter().zip(y).zip(dx).map(|((&x, &y), &dx)| derivative(phi, x, y) * dx));
+        };
+        if dy.len() <= PIECE {
+            return piece((((dy, x), y), dx));
+        }
+        dy.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).zip(y.par_chunks(PIECE)).zip(dx.par_chunks(PIECE)).for_each(piece);
     }
 
     fn softmax(x: Mat<'_, Self>, log_sum_exp: &mut [Self], softmax: &mut [Self]) {

@@ -5,9 +5,11 @@ use crate::dual::Dual;
 use crate::flow::Flow;
 use crate::modes::{Leaves, Linearized, leaves};
 use crate::op::Var;
+use crate::planes::PIECE;
 use crate::scalar::Scalar;
 use crate::sink::{Gradient, Wrt};
 use crate::tape::{Mark, Tape};
+use rayon::prelude::*;
 
 /// Products with the Hessian of `⟨c, f⟩` at a point: a reverse pass over dual numbers (Pearlmutter 1994), which records the function anew for
 /// every direction, in memory that is used again.
@@ -94,7 +96,8 @@ impl<'f, F: Differentiable, T: Scalar> Hessian<'f, F, T> {
                 None => values.iter_mut().for_each(|d| d.eps = T::ZERO),
                 Some(t) => {
                     assert_eq!(t.len(), values.len(), "a tangent of {} entries for a leaf of {}", t.len(), values.len());
-                    values.iter_mut().zip(t).for_each(|(d, &t)| d.eps = t);
+                    let pieces = values.par_chunks_mut(PIECE).zip(t.par_chunks(PIECE));
+                    pieces.for_each(|(values, t)| values.iter_mut().zip(t).for_each(|(d, &t)| d.eps = t));
                 }
             }
         }
