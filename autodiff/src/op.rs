@@ -134,6 +134,7 @@ pub enum Op {
 
 impl Op {
     /// The name of the operation.
+    #[inline]
     pub fn name(&self) -> &'static str {
         match self {
             Op::Leaf(Leaf::Constant) => "constant",
@@ -166,6 +167,7 @@ impl Op {
     }
 
     /// The values that it reads.
+    #[inline]
     pub fn inputs(&self) -> impl Iterator<Item = Var> {
         let three = match *self {
             Op::Leaf(_) => [None; 3],
@@ -201,10 +203,12 @@ impl Op {
 pub struct Var(u32);
 
 impl Var {
+    #[inline]
     pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
 
+    #[inline]
     pub(crate) fn from_index(i: usize) -> Self {
         Var(u32::try_from(i).expect("a tape holds at most 2³² values"))
     }
@@ -232,11 +236,13 @@ pub struct Node {
 
 impl Node {
     /// Where the value lies in the arena.
+    #[inline]
     pub(crate) fn range(&self) -> Range<usize> {
         self.start..self.start + self.shape.len()
     }
 
     /// Which leaf the node is, if it is one.
+    #[inline]
     pub fn leaf(&self) -> Option<Leaf> {
         if let Op::Leaf(leaf) = self.op { Some(leaf) } else { None }
     }

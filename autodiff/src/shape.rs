@@ -16,7 +16,7 @@ const AXES: usize = 4;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
-    /// The extents, and zeros behind them.
+    /// The extents, and ones behind them.
     dims: [usize; AXES],
     rank: u8,
 }
@@ -34,6 +34,7 @@ pub struct Axis {
 
 impl Axis {
     /// Number of entries.
+    #[inline]
     pub fn len(&self) -> usize {
         self.outer * self.n * self.inner
     }
@@ -46,23 +47,27 @@ impl Axis {
 
 impl Shape {
     /// No axes, one entry.
+    #[inline]
     pub fn scalar() -> Self {
-        Shape { dims: [0; AXES], rank: 0 }
+        Shape { dims: [1; AXES], rank: 0 }
     }
 
     /// The extents, outermost first.
+    #[inline]
     pub fn dims(&self) -> &[usize] {
         &self.dims[..usize::from(self.rank)]
     }
 
     /// Number of axes.
+    #[inline]
     pub fn rank(&self) -> usize {
         usize::from(self.rank)
     }
 
     /// Number of entries.
+    #[inline]
     pub fn len(&self) -> usize {
-        self.dims().iter().product()
+        self.dims.iter().product()
     }
 
     /// Whether there are no entries.
@@ -71,19 +76,22 @@ impl Shape {
     }
 
     /// Extent of the last axis (1 for a scalar): the columns, when the tensor is read as a matrix.
+    #[inline]
     pub fn cols(&self) -> usize {
         self.dims().last().copied().unwrap_or(1)
     }
 
     /// Product of all extents but the last: the rows, when the tensor is read as a matrix.
+    #[inline]
     pub fn rows(&self) -> usize {
-        self.dims().iter().rev().skip(1).product()
+        self.dims[..self.rank().saturating_sub(1)].iter().product()
     }
 
     /// The shape with another last extent.
     ///
     /// # Panics
     /// If it has no axis.
+    #[inline]
     #[track_caller]
     pub fn with_cols(&self, cols: usize) -> Self {
         assert!(self.rank > 0, "a scalar has no last axis");
@@ -141,6 +149,7 @@ impl Shape {
     }
 
     /// The shape with another extent along one axis.
+    #[inline]
     pub(crate) fn with(&self, axis: usize, extent: usize) -> Self {
         let mut shape = *self;
         shape.dims[axis] = extent;
@@ -160,7 +169,7 @@ impl From<&[usize]> for Shape {
     #[track_caller]
     fn from(dims: &[usize]) -> Self {
         assert!(dims.len() <= AXES, "a tensor has at most four axes, and {dims:?} are {}", dims.len());
-        let mut shape = Shape { dims: [0; AXES], rank: dims.len() as u8 };
+        let mut shape = Shape { dims: [1; AXES], rank: dims.len() as u8 };
         shape.dims[..dims.len()].copy_from_slice(dims);
         shape
     }

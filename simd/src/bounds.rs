@@ -3,12 +3,14 @@
 use std::ops::Range;
 
 /// Whether the elements lie row after row without gaps.
+#[inline]
 pub(crate) fn is_contiguous(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> bool {
     rows == 0 || cols == 0 || ((cols == 1 || col_stride == 1) && (rows == 1 || row_stride == cols))
 }
 
 /// Whether two elements share a place: with positive strides, i·row_stride = j·col_stride has the smallest solution
 /// i = col_stride/g, j = row_stride/g, where g is the greatest common divisor.
+#[inline]
 pub(crate) fn coincide(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> bool {
     if rows == 0 || cols == 0 {
         return false;
@@ -27,6 +29,7 @@ pub(crate) fn coincide(rows: usize, cols: usize, row_stride: usize, col_stride: 
 }
 
 #[track_caller]
+#[inline]
 pub(crate) fn check_whole(len: usize, rows: usize, cols: usize) {
     assert!(rows.checked_mul(cols) == Some(len), "a matrix of {rows} × {cols} over {len} elements");
 }
@@ -72,6 +75,7 @@ fn no_block(i: &Range<usize>, j: &Range<usize>, rows: usize, cols: usize) -> ! {
 }
 
 #[track_caller]
+#[inline]
 pub(crate) fn check_range(what: &str, range: &Range<usize>, len: usize) {
     assert!(range.start <= range.end && range.end <= len, "{what} {range:?} of a matrix that has {len} {what}");
 }
