@@ -239,12 +239,12 @@ fn values_that_are_not_finite_are_refused_with_their_place() {
 
 #[test]
 fn other_types_of_numbers_are_refused_by_name() {
-    for (dtype, name) in [(Dtype::BF16, "BF16"), (Dtype::F16, "F16"), (Dtype::I64, "I64"), (Dtype::U8, "U8"), (Dtype::BOOL, "BOOL")] {
+    for (dtype, name) in [(Dtype::F8_E4M3, "F8_E4M3"), (Dtype::I64, "I64"), (Dtype::U8, "U8"), (Dtype::BOOL, "BOOL")] {
         let bytes = vec![0; 3 * dtype.bitsize() / 8];
         let view = TensorView::new(dtype, vec![1, 3], &bytes).unwrap();
         let network = Network::new([3], [dense(1).without_bias()]).unwrap();
         let error = network.load_weights::<f64>(&safetensors::serialize([("0.weight", view)], None).unwrap()).unwrap_err();
-        assert_eq!(error.to_string(), format!("tensor `0.weight` holds {name}, and only F32 and F64 are read"));
+        assert_eq!(error.to_string(), format!("tensor `0.weight` holds {name}, and only F16, BF16, F32 and F64 are read"));
     }
 }
 
