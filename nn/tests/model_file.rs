@@ -1,8 +1,8 @@
 //! The model file: round trips, defaults, every error, and text from strangers.
 
 use nn::{
-    ACTIVATIONS, Activation, Dense, Layer, ModelError, Network, Parameterization, Phi, abs, dense, exp, leaky_relu, parse_model, relu,
-    residual, residual_with_shortcut, tanh,
+    ACTIVATIONS, Activation, Dense, Layer, ModelError, Network, Parameterization, Phi, abs, cos_of, dense, exp, gaussian, identity,
+    leaky_relu, parse_model, rbf, relu, residual, residual_with_shortcut, sin_of, tanh,
 };
 use proptest::prelude::*;
 
@@ -104,6 +104,23 @@ fn a_leaky_rectifier_has_a_slope_and_a_default() {
     // The slope is written even where it is the default.
     let text = Network::new([3], [leaky_relu(0.01), abs(), dense(1)]).unwrap().to_toml();
     assert!(text.contains("alpha = 0.01") && text.matches("alpha").count() == 1, "{text}");
+}
+
+#[test]
+fn activations_have_the_parameters_of_the_documentation() {
+    let layer = |text: &str| layers(&format!("{{{text}}}, {{type = 'dense', out = 1}}")).unwrap().layers()[0].clone();
+    assert_eq!(layer("type = 'sin'"), sin_of(1.0, 1.0, 0.0));
+    assert_eq!(layer("type = 'cos', b = 2"), cos_of(1.0, 2.0, 0.0));
+    assert_eq!(layer("type = 'sin', a = 1.3, b = -0.7, c = 0.4"), sin_of(1.3, -0.7, 0.4));
+    assert_eq!(layer("type = 'rbf', gamma = 0.5"), rbf(0.5));
+    assert_eq!([layer("type = 'gaussian'"), layer("type = 'identity'")], [gaussian(), identity()]);
+    assert_eq!(layer_message("{type = 'rbf'}"), "layers[0]: the key `gamma` is missing");
+    assert_eq!(
+        layer_message("{type = 'rbf', gamma = -1}"),
+        "layers[0]: `gamma` must be a finite number of at least 0, and it is -1 (integer)"
+    );
+    assert_eq!(layer_message("{type = 'sin', a = inf}"), "layers[0]: `a` must be a finite number, and it is inf (float)");
+    assert_eq!(layer_message("{type = 'cos', d = 1}"), "layers[0]: unknown key `d`; did you mean `a`?");
 }
 
 #[test]
@@ -405,6 +422,27 @@ type = "dense"
 out = 10
 "#;
 
+const IMAGES: &str = r#"input = [2, 8, 7]
+layout = "nchw"
+[[layers]]
+type = "conv"
+out = 3
+filter = [3, 2]
+padding = [1, 0]
+[[layers]]
+type = "max_pool"
+window = [2, 2]
+padding = "same"
+[[layers]]
+type = "rbf"
+gamma = 0.5
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+out = 10
+"#;
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
     #[test]
@@ -413,8 +451,10 @@ proptest! {
     }
 
     #[test]
-    fn mutated_models_never_panic(changes in prop::collection::vec((0..MODEL.len(), 0_usize..12, any::<u8>(), 0_usize..3), 1..4)) {
-        let mut bytes = MODEL.as_bytes().to_vec();
+    fn mutated_models_never_panic(
+        changes in prop::collection::vec((0..MODEL.len(), 0_usize..12, any::<u8>(), 0_usize..3), 1..4), images in any::<bool>(),
+    ) {
+        let mut bytes = if images { IMAGES } else { MODEL }.as_bytes().to_vec();
         for (from, len, byte, kind) in changes {
             let from = from.min(bytes.len());
             let to = (from + len).min(bytes.len());
