@@ -116,16 +116,18 @@ fn image_block(channels: usize, depth: u32) -> BoxedStrategy<Vec<Layer>> {
     if depth == 0 {
         return prop_oneof![2 => moved, 1 => pools, 1 => activation()].boxed();
     }
-    let around = (activation(), filters(channels)).prop_map(|(mut layers, filter)| {
-        layers.push(filter);
-        layers
-    });
+    let filtered = || {
+        (activation(), filters(channels)).prop_map(|(mut layers, filter)| {
+            layers.push(filter);
+            layers
+        })
+    };
     prop_oneof![
         2 => moved,
         1 => pools,
         1 => activation(),
-        1 => around.clone().prop_map(|layers| vec![residual(layers)]),
-        1 => (around, filters(channels), activation()).prop_map(|(mut layers, shortcut, last)| {
+        1 => filtered().prop_map(|layers| vec![residual(layers)]),
+        1 => (filtered(), filters(channels), activation()).prop_map(|(mut layers, shortcut, last)| {
             layers.extend(last);
             vec![residual_with_shortcut(layers, [shortcut])]
         }),
