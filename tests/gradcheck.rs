@@ -1,6 +1,6 @@
 //! Every derivative of random whole networks, with and without a loss: `check_grads` by property.
 
-use autodiff::{Differentiable, Phi, Point, Scalar, Shape, Tape, Var, check_grads};
+use autodiff::{CheckError, Differentiable, Phi, Point, Scalar, Shape, Tape, Var, check_grads};
 use nn::{
     Layer, Loss, Network, NormAxes, Padding, Parameterization, abs, avg_pool, conv, cos_of, dense, erf, exp, flatten, gaussian, gelu,
     global_avg_pool, identity, layer_norm, leaky_relu, max_pool, rbf, relu, residual, residual_with_shortcut, sigmoid, silu, sin_of,
@@ -172,6 +172,20 @@ fn targets(examples: usize, outputs: usize, seed: u64) -> Vec<f64> {
     y
 }
 
+/// Checks a network at a point, and where differences alone are wrong, at two more: a network of images has hundreds of kinks (ReLU, |x|, maxima),
+/// and one in a thousand of them lies within a step of the differences. A rule that is wrong is wrong at all points.
+fn check(trained: &Trained, examples: usize, seed: u64) -> Result<(), CheckError> {
+    let mut found = Ok(());
+    for k in 0..3 {
+        let seed = seed.wrapping_add(k);
+        found = check_grads(trained, &point(&trained.network, examples, seed), seed).map(|_| ());
+        if !found.as_ref().is_err_and(|error| error.law.contains("differences")) {
+            break;
+        }
+    }
+    found
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -182,10 +196,9 @@ proptest! {
         examples in 1usize..5,
         seed in any::<u64>(),
     ) {
-        let at = point(&network, examples, seed);
         let targets = targets(examples, network.outputs(), seed);
         let trained = Trained { network, loss, targets };
-        if let Err(error) = check_grads(&trained, &at, seed) {
+        if let Err(error) = check(&trained, examples, seed) {
             return Err(TestCaseError::fail(format!("{error}\n{}", trained.network)));
         }
     }
