@@ -20,7 +20,7 @@ impl Differentiable for Trained {
     fn record<T: Scalar>(&self, tape: &mut Tape<T>, inputs: &[Var], parameters: &[Var]) -> Var {
         let f = self.network.record(tape, parameters, inputs[0]);
         let Some(loss) = self.loss else { return f };
-        let shape = tape.shape(f).clone();
+        let shape = *tape.shape(f);
         let targets: Vec<T> = self.targets.iter().map(|&y| T::of(y)).collect();
         let y = tape.target(shape, &targets);
         loss.record(tape, f, y)
@@ -212,7 +212,7 @@ impl Differentiable for Forgetful {
         let h = tape.affine(inputs[0], parameters[0], 1.0, None);
         let h = tape.map(Phi::Tanh, h);
         // Only the primal is copied, so that neither mode sees this use.
-        let shape = tape.shape(parameters[0]).clone();
+        let shape = *tape.shape(parameters[0]);
         let copy: Vec<T> = tape.value(parameters[0]).iter().map(|w| T::of(w.primal())).collect();
         let copy = tape.constant(shape, &copy);
         let back = tape.transpose(copy);
