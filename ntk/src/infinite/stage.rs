@@ -1,6 +1,6 @@
 //! What a network becomes at infinite width: its layers with their fan-ins, and the reasons for which there may be no limit.
 
-use nn::{Dense, Layer, Network, Parameterization, Phi, Residual};
+use nn::{Activation, Dense, Layer, Network, Parameterization, Phi, Residual};
 use thiserror::Error;
 
 /// A layer at infinite width. A closed description, read by the norms of the rows and by the angles of the pairs.
@@ -67,6 +67,15 @@ pub enum NoLimit {
         /// Its name.
         name: &'static str,
     },
+    /// A layer whose rule at infinite width is not in this version.
+    #[error("{place}: this layer is not available at infinite width yet")]
+    NotYet {
+        /// The layer.
+        place: String,
+    },
+    /// μP.
+    #[error("parameterization \"mup\" has no kernel limit at infinite width, since its features move while it is trained")]
+    FeaturesMove,
     /// A residual branch that is correlated with the other one.
     #[error(
         "{place}: a residual branch must end in a dense layer, whose fresh weights make it uncorrelated with the other branch, and this one {ends}"
@@ -99,12 +108,20 @@ fn read(layers: &[Layer], place: &str, mut x: Signal, parameterization: Paramete
         let here = || format!("{place}[{i}] ({})", layer.type_name());
         stages.push(match layer {
             Layer::Dense(dense) => {
-                let affine = affine(dense, x.features, parameterization);
+                let affine = affine(dense, x.features, parameterization)?;
                 x = Signal { features: dense.out, not_gaussian: None };
                 Stage::Affine(affine)
             }
-            Layer::Activation(phi) => {
-                let closed = closed(*phi).ok_or_else(|| NoLimit::NoClosedForm { place: here(), name: phi.name() })?;
+            Layer::Conv(_) | Layer::Pool(_) | Layer::GlobalAvgPool | Layer::Flatten | Layer::LayerNorm(_) => {
+                return Err(NoLimit::NotYet { place: here() });
+            }
+            Layer::Activation(activation) => {
+                let closed = match activation {
+                    Activation::Phi(phi) => closed(*phi),
+                    Activation::Sin { .. } | Activation::Cos { .. } | Activation::Rbf { .. } => None,
+                    Activation::Gaussian | Activation::Identity => None,
+                };
+                let closed = closed.ok_or_else(|| NoLimit::NoClosedForm { place: here(), name: activation.name() })?;
                 if let Some(reads) = x.not_gaussian {
                     return Err(NoLimit::NotGaussian { place: here(), reads });
                 }
@@ -131,14 +148,15 @@ fn read(layers: &[Layer], place: &str, mut x: Signal, parameterization: Paramete
     Ok((stages, x))
 }
 
-fn affine(dense: &Dense, n_in: usize, parameterization: Parameterization) -> Affine {
+fn affine(dense: &Dense, n_in: usize, parameterization: Parameterization) -> Result<Affine, NoLimit> {
     let w = dense.w_std;
     let b = if dense.bias { dense.b_std } else { 0.0 };
     let (alpha, gamma) = match parameterization {
         Parameterization::Ntk => (w * w, b * b),
         Parameterization::Standard => (n_in as f64, if dense.bias { 1.0 } else { 0.0 }),
+        Parameterization::Mup { .. } => return Err(NoLimit::FeaturesMove),
     };
-    Affine { w, b, alpha, gamma }
+    Ok(Affine { w, b, alpha, gamma })
 }
 
 pub(super) fn closed(phi: Phi) -> Option<Closed> {
@@ -154,8 +172,9 @@ pub(super) fn closed(phi: Phi) -> Option<Closed> {
 
 fn uncorrelated(branch: &[Layer], place: &str) -> Result<(), NoLimit> {
     let ends = match branch.last() {
-        Some(Layer::Dense(_)) => return Ok(()),
-        Some(layer @ (Layer::Activation(_) | Layer::Residual(_))) => {
+        Some(Layer::Dense(_) | Layer::Conv(_)) => return Ok(()),
+        Some(layer @ (Layer::Activation(_) | Layer::Residual(_) | Layer::LayerNorm(_)))
+        | Some(layer @ (Layer::Pool(_) | Layer::GlobalAvgPool | Layer::Flatten)) => {
             format!("ends in {}[{}] ({})", place, branch.len() - 1, layer.type_name())
         }
         None => "is empty".into(),
