@@ -1,10 +1,14 @@
 //! The kernels of a network whose layers are infinitely wide.
 
 mod dual;
+mod gelu;
+mod hermite;
 mod norms;
 mod pair;
 mod rows;
+mod series;
 mod stage;
+mod waves;
 
 use nn::Network;
 use norms::{Norms, trace};
@@ -14,6 +18,7 @@ use simd::{Accumulate, Float, Mat, MatMut, gram, product};
 use stage::{Stage, stages};
 
 pub use dual::dual;
+pub use hermite::Smooth;
 pub use stage::NoLimit;
 
 /// The NNGP kernel `K` and the neural tangent kernel `Θ` of a network as its hidden layers become infinitely wide, in closed
