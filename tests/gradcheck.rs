@@ -2,8 +2,9 @@
 
 use autodiff::{Differentiable, Phi, Point, Scalar, Shape, Tape, Var, check_grads};
 use nn::{
-    Layer, Loss, Network, Parameterization, abs, cos, dense, erf, exp, gelu, leaky_relu, relu, residual, residual_with_shortcut, sigmoid,
-    silu, sin, softplus, tanh,
+    Layer, Loss, Network, NormAxes, Padding, Parameterization, abs, avg_pool, conv, cos_of, dense, erf, exp, flatten, gaussian, gelu,
+    global_avg_pool, identity, layer_norm, leaky_relu, max_pool, rbf, relu, residual, residual_with_shortcut, sigmoid, silu, sin_of,
+    softplus, sum_pool, tanh,
 };
 use proptest::prelude::*;
 
@@ -35,8 +36,13 @@ fn activation() -> impl Strategy<Value = Vec<Layer>> {
         Just(vec![softplus()]),
         Just(vec![gelu()]),
         Just(vec![silu()]),
-        Just(vec![sin()]),
-        Just(vec![cos()]),
+        (-1.5..1.5f64, -1.5..1.5f64, -3.0..3.0f64).prop_map(|(a, b, c)| vec![sin_of(a, b, c)]),
+        (-1.5..1.5f64, -1.5..1.5f64, -3.0..3.0f64).prop_map(|(a, b, c)| vec![cos_of(a, b, c)]),
+        (0.0..1.5f64).prop_map(|gamma| vec![rbf(gamma)]),
+        Just(vec![gaussian()]),
+        Just(vec![identity()]),
+        // A variance near 0 makes third derivatives so large that differences see nothing else.
+        prop::sample::select(vec![NormAxes::Channels, NormAxes::All]).prop_map(|axes| vec![layer_norm().over(axes).eps(0.1)]),
         Just(vec![abs()]),
         (-1.5..1.5f64).prop_map(|alpha| vec![leaky_relu(alpha)]),
         // A bounded exponent: random networks would overflow otherwise.
@@ -82,11 +88,76 @@ fn network() -> impl Strategy<Value = Network> {
     })
 }
 
+fn padding() -> impl Strategy<Value = Padding> {
+    prop_oneof![
+        Just(Padding::Same),
+        Just(Padding::Valid),
+        Just(Padding::Circular),
+        (0usize..3, 0usize..3).prop_map(|(rows, cols)| Padding::Cells([rows, cols])),
+    ]
+}
+
+fn two(sizes: std::ops::Range<usize>) -> impl Strategy<Value = [usize; 2]> {
+    [sizes.clone(), sizes]
+}
+
+fn filters(out: usize) -> impl Strategy<Value = Layer> {
+    (two(1..4), 0.3..2.0f64, 0.0..0.5f64, any::<bool>()).prop_map(move |(filter, w_std, b_std, bias)| {
+        let layer = conv(out, filter).std(w_std, b_std);
+        if bias { layer } else { layer.without_bias() }
+    })
+}
+
+/// Layers that read an image with so many channels and give one with as many.
+fn image_block(channels: usize, depth: u32) -> BoxedStrategy<Vec<Layer>> {
+    let moved = (filters(channels), two(1..3), padding()).prop_map(|(layer, stride, beyond)| vec![layer.stride(stride).padding(beyond)]);
+    let pools = (prop::sample::select(vec![avg_pool as fn([usize; 2]) -> Layer, sum_pool, max_pool]), two(1..4), two(1..3), padding());
+    let pools = pools.prop_map(|(pool, window, stride, beyond)| vec![pool(window).stride(stride).padding(beyond)]);
+    if depth == 0 {
+        return prop_oneof![2 => moved, 1 => pools, 1 => activation()].boxed();
+    }
+    let around = (activation(), filters(channels)).prop_map(|(mut layers, filter)| {
+        layers.push(filter);
+        layers
+    });
+    prop_oneof![
+        2 => moved,
+        1 => pools,
+        1 => activation(),
+        1 => around.clone().prop_map(|layers| vec![residual(layers)]),
+        1 => (around, filters(channels), activation()).prop_map(|(mut layers, shortcut, last)| {
+            layers.extend(last);
+            vec![residual_with_shortcut(layers, [shortcut])]
+        }),
+    ]
+    .boxed()
+}
+
+/// Networks of images in both layouts; those with windows that do not fit are left out.
+fn image_network() -> impl Strategy<Value = Network> {
+    let sizes = (1usize..6, 1usize..6, 1usize..4, 1usize..4, 1usize..4);
+    sizes.prop_flat_map(|(height, width, channels, inner, outputs)| {
+        let body = prop::collection::vec(image_block(inner, 1), 0..4).prop_map(|blocks| blocks.concat());
+        let end = prop::sample::select(vec![flatten(), global_avg_pool()]);
+        let parameterization = prop::sample::select(Parameterization::ALL.to_vec());
+        let parts = (filters(inner), body, end, activation(), weights(outputs), any::<bool>(), parameterization);
+        parts.prop_filter_map("the windows fit", move |(first, body, end, last, read_out, channels_first, parameterization)| {
+            let layers = [vec![first], body, vec![end], last, vec![read_out]].concat();
+            let network = if channels_first {
+                Network::nchw([channels, height, width], layers)
+            } else {
+                Network::new([height, width, channels], layers)
+            };
+            network.ok().map(|network| network.parameterized(parameterization))
+        })
+    })
+}
+
 fn point(network: &Network, examples: usize, seed: u64) -> Point {
     let parameters = network.init::<f64>(seed).expect("the network is small");
-    let shapes = network.parameters().iter().map(|p| p.shape.clone());
+    let shapes = network.parameters().iter().map(|p| p.shape);
     let x = nn::normals(seed, 1 << 40, examples * network.n_inputs());
-    Point { inputs: vec![(Shape::from([examples, network.n_inputs()]), x)], parameters: shapes.zip(parameters).collect() }
+    Point { inputs: vec![(network.input_shape(x.len()), x)], parameters: shapes.zip(parameters).collect() }
 }
 
 /// Rows of probabilities, which serve both losses.
@@ -104,7 +175,7 @@ proptest! {
 
     #[test]
     fn random_networks_obey_every_law_of_derivatives(
-        network in network(),
+        network in prop_oneof![network(), image_network()],
         loss in prop::option::of(prop_oneof![Just(Loss::SquaredError), Just(Loss::CrossEntropy)]),
         examples in 1usize..5,
         seed in any::<u64>(),

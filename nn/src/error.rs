@@ -48,16 +48,6 @@ pub enum ModelError {
         /// What it is.
         given: String,
     },
-    /// A part of the model file that this version does not have.
-    #[error("{place}: {what} is not in this version of the library, which has {instead}")]
-    NotInThisVersion {
-        /// Where.
-        place: String,
-        /// What was asked for.
-        what: String,
-        /// What there is.
-        instead: String,
-    },
     /// An input shape that is none.
     #[error("input must be [features] or an image of three extents, all at least 1, and it is {input:?}")]
     Input {
@@ -101,6 +91,71 @@ pub enum ModelError {
         /// The shape of the shortcut.
         shortcut: Vec<usize>,
     },
+    /// Sizes along two axes that are too small or too large.
+    #[error("{place}: `{key}` must be two whole numbers from {least} to 2^32 − 1, and it is {value:?}")]
+    Extents {
+        /// The layer.
+        place: String,
+        /// Which sizes.
+        key: &'static str,
+        /// The smallest that is allowed.
+        least: usize,
+        /// What they are.
+        value: [usize; 2],
+    },
+    /// A window that does not fit into its image even once.
+    #[error("{place}: a {key} of {size:?} does not fit into {image:?} with this padding")]
+    Window {
+        /// The layer.
+        place: String,
+        /// What the window is called.
+        key: &'static str,
+        /// Its size.
+        size: [usize; 2],
+        /// The image.
+        image: Vec<usize>,
+    },
+    /// Windows of a maximum that may lie beyond the edge altogether.
+    #[error("{place}: the largest number of a window {window:?} needs less than a window of padding, and that is {padding:?}")]
+    EmptyWindow {
+        /// The layer.
+        place: String,
+        /// The size of the windows.
+        window: [usize; 2],
+        /// The cells of padding.
+        padding: [usize; 2],
+    },
+    /// An image that no memory holds.
+    #[error("{place}: an image of shape {shape:?} is too large")]
+    TooLargeImage {
+        /// The layer.
+        place: String,
+        /// The shape of the image.
+        shape: Vec<usize>,
+    },
+    /// A layer normalization that could divide by 0.
+    #[error("{place}: `eps` must be a finite number above 0, and it is {value}")]
+    Eps {
+        /// The layer.
+        place: String,
+        /// The value.
+        value: f64,
+    },
+    /// A base width of μP that is none.
+    #[error("`base_width` must be a whole number from 1 to 2^40")]
+    BaseWidth,
+    /// Hidden layers of several widths in μP.
+    #[error("{place}: in \"mup\" all hidden layers are of one width, and `out` is {out} here and {width} in {first}")]
+    Widths {
+        /// The layer.
+        place: String,
+        /// Its width.
+        out: usize,
+        /// The first hidden layer.
+        first: String,
+        /// Its width.
+        width: usize,
+    },
     /// A layer without outputs.
     #[error("{place}: `out` must be at least 1")]
     NoOutputs {
@@ -135,7 +190,7 @@ pub enum ModelError {
         /// Its value.
         value: f64,
     },
-    /// A scale that is no standard deviation.
+    /// A scale that is negative, infinite or NaN.
     #[error("{place}: `{key}` must be a finite number of at least 0, and it is {value}")]
     Std {
         /// The layer.

@@ -1,10 +1,11 @@
 //! The model file: a network as TOML.
 
+use crate::activation::{ACTIVATIONS, Activation};
 use crate::error::{ModelError, shortened};
-use crate::layer::{ACTIVATIONS, Dense, Layer, Residual, parameter};
-use crate::network::Network;
+use crate::layer::{Conv, Dense, Layer, LayerNorm, NormAxes, Pool, PoolKind, Residual};
+use crate::network::{Layout, Network};
 use crate::parameterization::Parameterization;
-use autodiff::Phi;
+use crate::windows::Padding;
 use toml::{Table, Value};
 
 /// Reads a model file.
@@ -52,19 +53,23 @@ fn read(text: &str) -> Result<Network, ModelError> {
     let parameterization = match model.string("parameterization", Some("ntk"))? {
         "ntk" => Parameterization::Ntk,
         "standard" => Parameterization::Standard,
-        "mup" => return Err(model.missing_here("parameterization \"mup\"", "\"ntk\" and \"standard\"")),
-        other => return Err(model.value("parameterization", "\"ntk\" or \"standard\"", &quoted(other))),
+        "mup" => Parameterization::Mup { base_width: model.size("base_width", model.get("base_width")?)? },
+        other => return Err(model.value("parameterization", "\"ntk\", \"standard\" or \"mup\"", &quoted(other))),
     };
-    if table.contains_key("base_width") {
-        return Err(model.value("base_width", "absent unless parameterization is \"mup\"", "given"));
+    match parameterization {
+        Parameterization::Mup { .. } => (),
+        Parameterization::Ntk | Parameterization::Standard if table.contains_key("base_width") => {
+            return Err(model.value("base_width", "absent unless parameterization is \"mup\"", "given"));
+        }
+        Parameterization::Ntk | Parameterization::Standard => (),
     }
-    match model.string("layout", Some("nhwc"))? {
-        // The two layouts differ for images only, and no layer of this version reads one.
-        "nhwc" | "nchw" => (),
+    let layout = match model.string("layout", Some("nhwc"))? {
+        "nhwc" => Layout::Nhwc,
+        "nchw" => Layout::Nchw,
         other => return Err(model.value("layout", "\"nhwc\" or \"nchw\"", &quoted(other))),
-    }
+    };
     let layers = model.layers("layers", "layers", true)?;
-    Ok(Network::new(input, layers)?.parameterized(parameterization))
+    Network::build(input, layout, layers, parameterization)
 }
 
 fn first_lines(e: &toml::de::Error) -> String {
@@ -97,10 +102,6 @@ impl<'t> Keys<'t> {
         ModelError::Value { place: self.place.clone(), key: key.into(), wanted: wanted.into(), given: given.into() }
     }
 
-    fn missing_here(&self, what: &str, instead: &str) -> ModelError {
-        ModelError::NotInThisVersion { place: self.place.clone(), what: what.into(), instead: instead.into() }
-    }
-
     fn string(&self, key: &'static str, default: Option<&'static str>) -> Result<&'t str, ModelError> {
         if let (None, Some(default)) = (self.table.get(key), default) {
             return Ok(default);
@@ -124,8 +125,34 @@ impl<'t> Keys<'t> {
         list.iter().map(|v| self.size(key, v)).collect()
     }
 
+    /// Two sizes, [down, across], of at least 1.
+    fn pair(&self, key: &'static str, default: Option<[usize; 2]>) -> Result<[usize; 2], ModelError> {
+        if let (None, Some(default)) = (self.table.get(key), default) {
+            return Ok(default);
+        }
+        match self.get(key)? {
+            Value::Array(list) if list.len() == 2 => Ok([self.size(key, &list[0])?, self.size(key, &list[1])?]),
+            other => Err(self.value(key, "two sizes, such as [3, 3]", &shown(other))),
+        }
+    }
+
+    fn padding(&self, default: Padding) -> Result<Padding, ModelError> {
+        let Some(value) = self.table.get("padding") else { return Ok(default) };
+        let cells = |v: &Value| v.as_integer().and_then(|n| usize::try_from(n).ok());
+        let padding = match value {
+            Value::String(name) => PADDINGS.into_iter().find(|(known, _)| known == name).map(|(_, padding)| padding),
+            Value::Array(list) => match list[..] {
+                [ref rows, ref cols] => cells(rows).zip(cells(cols)).map(|(rows, cols)| Padding::Cells([rows, cols])),
+                _ => None,
+            },
+            Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) | Value::Table(_) => None,
+        };
+        let wanted = "\"same\", \"valid\", \"circular\" or the cells on either side of [rows, columns], such as [1, 1]";
+        padding.ok_or_else(|| self.value("padding", wanted, &shown(value)))
+    }
+
     fn scale(&self, key: &'static str, default: f64) -> Result<f64, ModelError> {
-        self.number(key, default, "a finite number of at least 0", |x| x.is_finite() && x >= 0.0)
+        self.number(key, default, AT_LEAST_0, |x| x.is_finite() && x >= 0.0)
     }
 
     fn number(&self, key: &str, default: f64, wanted: &str, is_wanted: impl Fn(f64) -> bool) -> Result<f64, ModelError> {
@@ -153,67 +180,90 @@ impl<'t> Keys<'t> {
         list.iter().enumerate().map(layer).collect()
     }
 
-    /// An activation that comes with the default of its parameter, if it has one.
-    fn activation(&self, mut phi: Phi) -> Result<Layer, ModelError> {
-        match parameter(&mut phi) {
-            None => self.only(&["type"])?,
-            Some((key, value)) => {
-                self.only(&["type", key])?;
-                *value = self.number(key, *value, "a finite number", f64::is_finite)?;
+    /// An activation that comes with the defaults of its parameters, if it has any.
+    fn activation(&self, mut activation: Activation) -> Result<Layer, ModelError> {
+        let known: Vec<&str> = ["type"].into_iter().chain(activation.keys().iter().map(|key| key.name)).collect();
+        self.only(&known)?;
+        for key in activation.keys() {
+            if key.required {
+                self.get(key.name)?;
             }
+            let wanted = if key.least == 0.0 { AT_LEAST_0 } else { "a finite number" };
+            *key.value = self.number(key.name, *key.value, wanted, |x| x.is_finite() && x >= key.least)?;
         }
-        Ok(Layer::Activation(phi))
+        Ok(Layer::Activation(activation))
+    }
+
+    fn pool(&self, kind: PoolKind) -> Result<Layer, ModelError> {
+        self.only(&["type", "window", "stride", "padding"])?;
+        let window = self.pair("window", None)?;
+        Ok(Layer::Pool(Pool { kind, window, stride: self.pair("stride", Some(window))?, padding: self.padding(Padding::Valid)? }))
+    }
+
+    fn norm(&self) -> Result<Layer, ModelError> {
+        self.only(&["type", "axes", "eps"])?;
+        let axes = match self.string("axes", Some("channels"))? {
+            "channels" => NormAxes::Channels,
+            "all" => NormAxes::All,
+            other => return Err(self.value("axes", "\"channels\" or \"all\"", &quoted(other))),
+        };
+        let eps = self.number("eps", 1e-12, "a finite number above 0", |x| x.is_finite() && x > 0.0)?;
+        Ok(Layer::LayerNorm(LayerNorm { axes, eps }))
     }
 
     fn layer(&self) -> Result<Layer, ModelError> {
         let name = self.string("type", None)?;
-        if let Some(phi) = ACTIVATIONS.into_iter().find(|phi| phi.name() == name) {
-            return self.activation(phi);
+        if let Some(activation) = ACTIVATIONS.into_iter().find(|activation| activation.name() == name) {
+            return self.activation(activation);
+        }
+        if let Some(kind) = PoolKind::ALL.into_iter().find(|kind| kind.name() == name) {
+            return self.pool(kind);
         }
         match name {
             "dense" => {
                 self.only(&["type", "out", "w_std", "b_std", "bias"])?;
                 let out = self.size("out", self.get("out")?)?;
-                let (w_std, b_std) = (self.scale("w_std", 1.0)?, self.scale("b_std", 0.0)?);
-                Ok(Layer::Dense(Dense { out, w_std, b_std, bias: self.boolean("bias", true)? }))
+                let (w_std, b_std, bias) = self.weights()?;
+                Ok(Layer::Dense(Dense { out, w_std, b_std, bias }))
             }
+            "conv" => {
+                self.only(&["type", "out", "filter", "stride", "padding", "w_std", "b_std", "bias"])?;
+                let out = self.size("out", self.get("out")?)?;
+                let (filter, stride) = (self.pair("filter", None)?, self.pair("stride", Some([1, 1]))?);
+                let padding = self.padding(Padding::Same)?;
+                let (w_std, b_std, bias) = self.weights()?;
+                Ok(Layer::Conv(Conv { out, filter, stride, padding, w_std, b_std, bias }))
+            }
+            "global_avg_pool" => self.only(&["type"]).map(|()| Layer::GlobalAvgPool),
+            "flatten" => self.only(&["type"]).map(|()| Layer::Flatten),
+            "layer_norm" => self.norm(),
             "residual" => {
                 self.only(&["type", "layers", "shortcut"])?;
                 let layers = self.layers("layers", &format!("{}.layers", self.place), true)?;
                 let shortcut = self.layers("shortcut", &format!("{}.shortcut", self.place), false)?;
                 Ok(Layer::Residual(Residual { layers, shortcut }))
             }
-            other if PLANNED.contains(&other) => {
-                let known: Vec<&str> = known_types().collect();
-                Err(self.missing_here(&format!("the layer type \"{other}\""), &known.join(", ")))
-            }
             other => {
-                let nearest = known_types().chain(PLANNED).min_by_key(|k| distance(other, k)).unwrap_or("dense");
+                let nearest = known_types().min_by_key(|k| distance(other, k)).unwrap_or("dense");
                 Err(self.value("type", &format!("a known layer type, perhaps \"{nearest}\""), &quoted(other)))
             }
         }
     }
+
+    fn weights(&self) -> Result<(f64, f64, bool), ModelError> {
+        Ok((self.scale("w_std", 1.0)?, self.scale("b_std", 0.0)?, self.boolean("bias", true)?))
+    }
 }
+
+const AT_LEAST_0: &str = "a finite number of at least 0";
+
+/// The paddings that have a name.
+const PADDINGS: [(&str, Padding); 3] = [("same", Padding::Same), ("valid", Padding::Valid), ("circular", Padding::Circular)];
 
 fn known_types() -> impl Iterator<Item = &'static str> {
-    ["dense", "residual"].into_iter().chain(ACTIVATIONS.map(Phi::name))
+    let layers = ["dense", "conv", "global_avg_pool", "flatten", "layer_norm", "residual"];
+    layers.into_iter().chain(PoolKind::ALL.map(PoolKind::name)).chain(ACTIVATIONS.map(|activation| activation.name()))
 }
-
-/// Layer types of the model file that this version refuses by name.
-const PLANNED: [&str; 12] = [
-    "conv",
-    "avg_pool",
-    "sum_pool",
-    "max_pool",
-    "global_avg_pool",
-    "flatten",
-    "layer_norm",
-    "rbf",
-    "gaussian",
-    "identity",
-    "embedding",
-    "dropout",
-];
 
 /// A value for a message. Lists and tables are not written out: they nest as deep as a file likes, and writing them recurses.
 fn shown(value: &Value) -> String {
@@ -252,6 +302,18 @@ impl Network {
         let sizes = self.input().iter().map(|&n| integer(n)).collect();
         model.insert("input".into(), Value::Array(sizes));
         model.insert("parameterization".into(), self.parameterization().name().into());
+        match self.parameterization() {
+            Parameterization::Ntk | Parameterization::Standard => (),
+            Parameterization::Mup { base_width } => {
+                model.insert("base_width".into(), integer(base_width));
+            }
+        }
+        match self.layout() {
+            Layout::Nhwc => (),
+            Layout::Nchw => {
+                model.insert("layout".into(), self.layout().name().into());
+            }
+        }
         model.insert("layers".into(), layers(self.layers()));
         model.to_string()
     }
@@ -261,30 +323,63 @@ fn integer(n: usize) -> Value {
     Value::Integer(i64::try_from(n).expect("sizes are at most 2^40"))
 }
 
+fn pair(sizes: [usize; 2]) -> Value {
+    Value::Array(sizes.map(integer).to_vec())
+}
+
+fn padding(padding: Padding) -> Value {
+    match padding {
+        Padding::Same => "same".into(),
+        Padding::Valid => "valid".into(),
+        Padding::Circular => "circular".into(),
+        Padding::Cells(cells) => pair(cells),
+    }
+}
+
 fn layers(list: &[Layer]) -> Value {
     Value::Array(list.iter().map(layer).collect())
 }
 
 fn layer(layer: &Layer) -> Value {
     let mut table = Table::new();
-    table.insert("type".into(), layer.type_name().into());
+    let mut set = |key: &str, value: Value| table.insert(key.into(), value);
+    set("type", layer.type_name().into());
     match layer {
         Layer::Dense(Dense { out, w_std, b_std, bias }) => {
-            table.insert("out".into(), integer(*out));
-            table.insert("w_std".into(), (*w_std).into());
-            table.insert("b_std".into(), (*b_std).into());
-            table.insert("bias".into(), (*bias).into());
+            set("out", integer(*out));
+            set("w_std", (*w_std).into());
+            set("b_std", (*b_std).into());
+            set("bias", (*bias).into());
         }
-        Layer::Activation(phi) => {
-            let mut phi = *phi;
-            if let Some((key, value)) = parameter(&mut phi) {
-                table.insert(key.into(), (*value).into());
+        Layer::Conv(Conv { out, filter, stride, padding: beyond, w_std, b_std, bias }) => {
+            set("out", integer(*out));
+            set("filter", pair(*filter));
+            set("stride", pair(*stride));
+            set("padding", padding(*beyond));
+            set("w_std", (*w_std).into());
+            set("b_std", (*b_std).into());
+            set("bias", (*bias).into());
+        }
+        Layer::Pool(Pool { kind: _, window, stride, padding: beyond }) => {
+            set("window", pair(*window));
+            set("stride", pair(*stride));
+            set("padding", padding(*beyond));
+        }
+        Layer::GlobalAvgPool | Layer::Flatten => (),
+        Layer::LayerNorm(LayerNorm { axes, eps }) => {
+            set("axes", axes.name().into());
+            set("eps", (*eps).into());
+        }
+        Layer::Activation(activation) => {
+            let mut activation = *activation;
+            for key in activation.keys() {
+                set(key.name, (*key.value).into());
             }
         }
         Layer::Residual(Residual { layers: branch, shortcut }) => {
-            table.insert("layers".into(), layers(branch));
+            set("layers", layers(branch));
             if !shortcut.is_empty() {
-                table.insert("shortcut".into(), layers(shortcut));
+                set("shortcut", layers(shortcut));
             }
         }
     }

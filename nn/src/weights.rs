@@ -2,7 +2,12 @@
 
 use crate::network::{Network, Parameter};
 use autodiff::Scalar;
+use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use std::collections::BTreeSet;
+use std::fmt;
 use thiserror::Error;
 
 /// What is wrong with a file of weights.
@@ -32,6 +37,9 @@ pub enum WeightsError {
     /// A tensor that is neither `N.weight` nor `N.bias`.
     #[error("tensor `{}` is neither `N.weight` nor `N.bias` with a number N", .0.escape_debug())]
     Name(String),
+    /// A tensor that the header names twice.
+    #[error("tensor `{}` is in the file twice", .0.escape_debug())]
+    Duplicate(String),
     /// A tensor of the wrong kind or shape.
     #[error("tensor `{}` has shape {found:?}, and the network's {wanted_name} needs {wanted:?}", .name.escape_debug())]
     Shape {
@@ -45,7 +53,7 @@ pub enum WeightsError {
         wanted: Vec<usize>,
     },
     /// A type of numbers that is not read.
-    #[error("tensor `{}` holds {found}, and only F32 and F64 are read", .name.escape_debug())]
+    #[error("tensor `{}` holds {found}, and only F16, BF16, F32 and F64 are read", .name.escape_debug())]
     Type {
         /// The tensor.
         name: String,
@@ -64,14 +72,36 @@ pub enum WeightsError {
     },
 }
 
-/// Shape of a parameter in a file: a weight is `[out, n_in]` there, as in PyTorch.
-fn file_shape(p: &Parameter) -> Vec<usize> {
-    p.shape.dims().iter().rev().copied().collect()
+/// Where the entries of a weight lie: here `[site, channel, out]`, in a file `[out, channel, site]`. Calls `f` with both places of every entry.
+///
+/// The sites of a convolution are the cells of its filters; those of a dense layer behind a flattened image with its channels first are the
+/// places of that image, and any other dense layer has one.
+fn each_place(p: &Parameter, mut f: impl FnMut(usize, usize)) {
+    let (n_in, outs) = (p.shape.rows(), p.shape.cols());
+    let channels = n_in / p.sites;
+    for site in 0..p.sites {
+        for channel in 0..channels {
+            for out in 0..outs {
+                f((site * channels + channel) * outs + out, (out * channels + channel) * p.sites + site);
+            }
+        }
+    }
 }
 
-/// `[rows, cols]` to `[cols, rows]`.
-fn transposed<T: Copy>(values: &[T], rows: usize, cols: usize) -> Vec<T> {
-    (0..cols).flat_map(|j| (0..rows).map(move |i| values[i * cols + j])).collect()
+fn from_file<T: Scalar>(p: &Parameter, file: &[T]) -> Vec<T> {
+    let mut values = file.to_vec();
+    if p.role.is_weight() {
+        each_place(p, |here, there| values[here] = file[there]);
+    }
+    values
+}
+
+fn to_file<T: Scalar>(p: &Parameter, values: &[T]) -> Vec<T> {
+    let mut file = values.to_vec();
+    if p.role.is_weight() {
+        each_place(p, |here, there| file[there] = values[here]);
+    }
+    file
 }
 
 /// `N.weight` or `N.bias` as (N, whether it is a bias). N is written as PyTorch writes it, without a sign or leading zeros, so that
@@ -91,7 +121,8 @@ fn order(name: &str) -> Option<(u64, bool)> {
 
 impl Network {
     /// Reads weights from the bytes of a safetensors file: tensors `N.weight`, `N.bias`, sorted by `N` as a number, are matched in order
-    /// to the dense layers. A file holds `W` and `β` before any multiplier.
+    /// to the layers with weights. A file holds `W` and `β` before any multiplier, a weight as `[out, n_in]` or, of a convolution,
+    /// `[out, channels, height, width]`, in half, bfloat, single or double precision.
     ///
     /// # Errors
     /// If the bytes are no such file, if names, shapes or the number of tensors do not fit the network, or if a value is not finite as a `T`.
@@ -101,6 +132,9 @@ impl Network {
             [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..] => WeightsError::Pickle,
             _ => WeightsError::Format(e.to_string().escape_debug().to_string()),
         })?;
+        if let Some(name) = duplicate(bytes) {
+            return Err(WeightsError::Duplicate(name));
+        }
         let mut tensors: Vec<(String, TensorView<'_>)> = file.tensors();
         if let Some((name, _)) = tensors.iter().find(|(name, _)| order(name).is_none()) {
             return Err(WeightsError::Name(name.clone()));
@@ -130,27 +164,53 @@ impl Network {
         let bytes: Vec<Vec<u8>> = (self.parameters().iter().zip(parameters))
             .map(|(p, values)| {
                 assert_eq!(p.shape.len(), values.len(), "{} has shape {}, and {} values were given", p.name, p.shape, values.len());
-                let values = if p.role.is_weight() { transposed(values, p.shape.rows(), p.shape.cols()) } else { values.clone() };
+                let values = to_file(p, values);
                 let encode = |v: T| if single { (v.primal() as f32).to_le_bytes().to_vec() } else { v.primal().to_le_bytes().to_vec() };
                 values.into_iter().flat_map(encode).collect()
             })
             .collect();
         let views = self.parameters().iter().zip(&bytes).map(|(p, bytes)| {
-            let view = TensorView::new(dtype, file_shape(p), bytes).expect("the bytes were made for this shape");
+            let view = TensorView::new(dtype, p.file_shape.clone(), bytes).expect("the bytes were made for this shape");
             (p.name.clone(), view)
         });
         safetensors::serialize(views, None).expect("names are distinct and every tensor fits its shape")
     }
 }
 
+/// A name that the header of a file, which was read without complaint, has twice.
+fn duplicate(bytes: &[u8]) -> Option<String> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = Option<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a header")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Option<String>, A::Error> {
+            let (mut seen, mut twice) = (BTreeSet::new(), None);
+            while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                twice = twice.or(seen.contains(&name).then(|| name.clone()));
+                seen.insert(name);
+            }
+            Ok(twice)
+        }
+    }
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
+    let header = rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    serde_json::Deserializer::from_slice(header).deserialize_map(Names).ok()?
+}
+
 fn read<T: Scalar>(name: &str, tensor: &TensorView<'_>, p: &Parameter) -> Result<Vec<T>, WeightsError> {
-    let wanted = file_shape(p);
     let is_bias = order(name).is_some_and(|(_, bias)| bias);
-    if tensor.shape() != wanted || is_bias == p.role.is_weight() {
-        return Err(WeightsError::Shape { name: name.into(), found: tensor.shape().to_vec(), wanted_name: p.name.clone(), wanted });
+    if tensor.shape() != p.file_shape || is_bias == p.role.is_weight() {
+        let (found, wanted) = (tensor.shape().to_vec(), p.file_shape.clone());
+        return Err(WeightsError::Shape { name: name.into(), found, wanted_name: p.name.clone(), wanted });
     }
     let data = tensor.data();
     let values: Vec<f64> = match tensor.dtype() {
+        Dtype::F16 => data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
+        Dtype::BF16 => data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
         Dtype::F32 => data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
         Dtype::F64 => data.chunks_exact(8).map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
         other => return Err(WeightsError::Type { name: name.into(), found: format!("{other:?}") }),
@@ -159,8 +219,5 @@ fn read<T: Scalar>(name: &str, tensor: &TensorView<'_>, p: &Parameter) -> Result
     if let Some(index) = rounded.iter().position(|v| !v.primal().is_finite()) {
         return Err(WeightsError::NotFinite { name: name.into(), index, value: values[index] });
     }
-    Ok(match wanted[..] {
-        [rows, cols] => transposed(&rounded, rows, cols),
-        _ => rounded,
-    })
+    Ok(from_file(p, &rounded))
 }

@@ -124,6 +124,7 @@ fn a_parameter_is_its_stream_times_the_spread_of_its_parameterization() {
             let (multiplier, std) = match parameterization {
                 Parameterization::Ntk => (spread[i], 1.0),
                 Parameterization::Standard => (1.0, spread[i]),
+                Parameterization::Mup { .. } => panic!("μP has a test of its own"),
             };
             assert!((p.scaling.multiplier - multiplier).abs() <= 1e-16 && (p.scaling.std - std).abs() <= 1e-16, "{}", p.name);
             let want: Vec<f64> = normals::<f64>(99, i as u64, p.shape.len()).iter().map(|z| p.scaling.std * z).collect();

@@ -1,6 +1,8 @@
 //! Kernels at infinite width against reference values and against a slow recursion.
 
-use nn::{Layer, Network, Parameterization, abs, dense, erf, exp, leaky_relu, parse_model, relu, residual, residual_with_shortcut};
+use nn::{
+    Activation, Layer, Network, Parameterization, abs, dense, erf, exp, leaky_relu, parse_model, relu, residual, residual_with_shortcut,
+};
 use ntk::{InfiniteKernel, NoLimit};
 use serde_json::Value;
 use simd::Mat;
@@ -58,7 +60,7 @@ fn model(case: &Value) -> Network {
 fn fully_connected_networks_agree_with_the_reference_values() {
     let golden = golden("infinite_width.json");
     let cases = golden["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 9);
+    assert_eq!(cases.len(), 15);
     for case in cases {
         let name = case["name"].as_str().unwrap();
         let network = model(case);
@@ -76,7 +78,8 @@ fn fully_connected_networks_agree_with_the_reference_values() {
             ("ntk_12", &k12.ntk, &s12.ntk),
         ] {
             let reference = numbers(&case[key]);
-            assert_close(&format!("{name} {key}"), double, &reference, 1e-12);
+            let integrated = name.starts_with("tanh") || name.starts_with("softplus");
+            assert_close(&format!("{name} {key}"), double, &reference, if integrated { 1e-10 } else { 1e-12 });
             assert_close(&format!("{name} {key} f32"), &wide(single), &reference, 1e-5);
         }
         // x2[0] is x1[1]: the entry between them is that on the diagonal, to the bit.
@@ -86,7 +89,12 @@ fn fully_connected_networks_agree_with_the_reference_values() {
 
 #[test]
 fn near_opposite_parallel_and_zero_inputs_agree_with_exact_values() {
-    let golden = golden("near_pairs.json");
+    for file in ["near_pairs.json", "near_pairs_smooth.json"] {
+        near_pairs(&golden(file));
+    }
+}
+
+fn near_pairs(golden: &Value) {
     let x = numbers(&golden["x"]);
     let pairs = golden["ys"].as_array().unwrap();
     for case in golden["cases"].as_array().unwrap() {
@@ -124,6 +132,15 @@ fn layer(value: &Value) -> Layer {
         "leaky_relu" => leaky_relu(number("alpha")),
         "erf" => erf(),
         "exp" => exp(),
+        "gelu" => nn::gelu(),
+        "sin" => nn::sin_of(number("a"), number("b"), number("c")),
+        "cos" => nn::cos_of(number("a"), number("b"), number("c")),
+        "rbf" => nn::rbf(number("gamma")),
+        "gaussian" => nn::gaussian(),
+        "identity" => nn::identity(),
+        "tanh" => nn::tanh(),
+        "softplus" => nn::softplus(),
+        "layer_norm" => nn::layer_norm().eps(number("eps")),
         "residual" => residual(value["layers"].as_array().unwrap().iter().map(layer).collect::<Vec<_>>()),
         other => panic!("{other}"),
     }
@@ -139,17 +156,18 @@ fn slow(layers: &[Layer], parameterization: Parameterization, n_in: &mut usize, 
                 let own = match parameterization {
                     Parameterization::Ntk => w2 * k12 + b2,
                     Parameterization::Standard => *n_in as f64 * k12 + if l.bias { 1.0 } else { 0.0 },
+                    Parameterization::Mup { .. } => panic!("μP has no limit"),
                 };
                 *n_in = l.out;
                 [w2 * k11 + b2, w2 * k12 + b2, w2 * k22 + b2, own + w2 * theta]
             }
-            Layer::Activation(nn::Phi::Relu) => {
+            Layer::Activation(Activation::Phi(nn::Phi::Relu)) => {
                 let n = (k11 * k22).sqrt();
                 let t = (k12 / n).clamp(-1.0, 1.0).acos();
                 [0.5 * k11, n / (2.0 * PI) * (t.sin() + (PI - t) * t.cos()), 0.5 * k22, theta * (PI - t) / (2.0 * PI)]
             }
             // E φ(u)φ(v) of a x + b |x|, of which the products of an odd and an even function have the mean 0.
-            Layer::Activation(phi @ (nn::Phi::Abs | nn::Phi::LeakyRelu(_))) => {
+            Layer::Activation(Activation::Phi(phi @ (nn::Phi::Abs | nn::Phi::LeakyRelu(_)))) => {
                 let alpha = if let nn::Phi::LeakyRelu(alpha) = phi { *alpha } else { -1.0 };
                 let (a2, b2) = (0.25 * (1.0 + alpha) * (1.0 + alpha), 0.25 * (1.0 - alpha) * (1.0 - alpha));
                 let n = (k11 * k22).sqrt();
@@ -157,16 +175,19 @@ fn slow(layers: &[Layer], parameterization: Parameterization, n_in: &mut usize, 
                 let of_abs = 2.0 / PI * n * (t.sin() + (PI / 2.0 - t) * t.cos());
                 [(a2 + b2) * k11, a2 * k12 + b2 * of_abs, (a2 + b2) * k22, theta * (a2 + b2 * (1.0 - 2.0 * t / PI))]
             }
-            Layer::Activation(nn::Phi::Erf) => {
+            Layer::Activation(Activation::Phi(nn::Phi::Erf)) => {
                 let (p, q) = (1.0 + 2.0 * k11, 1.0 + 2.0 * k22);
                 let kappa = |k: f64, pq: f64| 2.0 / PI * (2.0 * k / pq.sqrt()).asin();
                 [kappa(k11, p * p), kappa(k12, p * q), kappa(k22, q * q), theta * 4.0 / PI / (p * q - 4.0 * k12 * k12).sqrt()]
             }
-            Layer::Activation(nn::Phi::Exp) => {
+            Layer::Activation(Activation::Phi(nn::Phi::Exp)) => {
                 let kappa = |a: f64, c: f64, b: f64| (0.5 * (a + b) + c).exp();
                 [kappa(k11, k11, k11), kappa(k11, k12, k22), kappa(k22, k22, k22), theta * kappa(k11, k12, k22)]
             }
             Layer::Activation(phi) => panic!("{} has no closed form", phi.name()),
+            Layer::Conv(_) | Layer::Pool(_) | Layer::GlobalAvgPool | Layer::Flatten | Layer::LayerNorm(_) => {
+                panic!("{} is not in these networks", layer.type_name())
+            }
             Layer::Residual(l) => {
                 let mut around_in = *n_in;
                 let a = slow(&l.layers, parameterization, n_in, s);
@@ -242,4 +263,31 @@ fn networks_without_a_limit_are_refused_by_name() {
         assert!(matches!(error, NoLimit::Correlated { .. }), "{text}");
         assert!(text.starts_with("layers[1]"), "{text}");
     }
+}
+
+#[test]
+fn layers_without_a_rule_here_are_refused_by_name() {
+    use nn::{avg_pool, conv, flatten, global_avg_pool, layer_norm, max_pool, sum_pool};
+    let image = |layer: Layer| Network::new([4, 4, 2], [layer, flatten(), dense(3)]).unwrap();
+    for layer in [conv(2, [3, 3]), avg_pool([2, 2]), sum_pool([2, 2]), max_pool([2, 2]), global_avg_pool(), flatten()] {
+        let error = InfiniteKernel::new(&image(layer.clone())).unwrap_err();
+        let place = format!("layers[0] ({})", layer.type_name());
+        assert_eq!(error.to_string(), format!("{place}: this layer is not available at infinite width yet"));
+        assert_eq!(error, NoLimit::NotYet { place });
+    }
+    let (error, text) = refusal([dense(4), residual([relu(), layer_norm(), dense(4)]), dense(1)]);
+    assert!(matches!(error, NoLimit::NotGaussian { .. }), "{text}");
+    assert!(text.starts_with("layers[1].layers[1] (layer_norm): a layer norm needs a Gaussian input"), "{text}");
+    let (error, text) = refusal([layer_norm(), dense(1)]);
+    assert!(matches!(error, NoLimit::NotGaussian { .. }) && text.starts_with("layers[0] (layer_norm): "), "{text}");
+    let (error, text) = refusal([dense(4), residual([relu(), dense(4), layer_norm()]), dense(1)]);
+    assert!(matches!(error, NoLimit::Correlated { .. }) && text.contains("ends in layers[1].layers[2] (layer_norm)"), "{text}");
+}
+
+#[test]
+fn features_that_move_have_no_kernel_limit() {
+    let network = Network::new([6], [dense(8), relu(), dense(1)]).unwrap().mup(8).unwrap();
+    let error = InfiniteKernel::new(&network).unwrap_err();
+    assert_eq!(error, NoLimit::FeaturesMove);
+    assert!(error.to_string().starts_with("parameterization \"mup\" has no kernel limit at infinite width"));
 }

@@ -16,10 +16,10 @@ pub(crate) struct Arguments {
     /// The model, a TOML file.
     #[arg(long, value_name = "M.toml")]
     model: PathBuf,
-    /// Inputs, [N1, features].
+    /// Inputs, [N1, features], or images [N1, height, width, channels] (layout "nhwc") or [N1, channels, height, width] ("nchw").
     #[arg(long, value_name = "A.npy")]
     x1: PathBuf,
-    /// Inputs, [N2, features] [default: those of --x1].
+    /// Inputs, like those of --x1 [default: those of --x1].
     #[arg(long, value_name = "B.npy")]
     x2: Option<PathBuf>,
     /// Which kernel: at infinite width (ntk, nngp) or of one finite network.
@@ -230,8 +230,9 @@ const STDOUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 fn working_memory(a: &Arguments, network: &Network, examples: usize) -> u128 {
     let parameters = || network.parameters().iter();
     let n_parameters: u128 = parameters().map(|p| p.shape.len() as u128).sum();
-    // What a dense layer gives, and what an activation makes of it.
-    let values = network.n_inputs() as u128 + parameters().filter(|p| p.role.is_weight()).map(|p| 2 * p.shape.cols() as u128).sum::<u128>();
+    // What every layer gives.
+    let given = |row: &nn::Row| row.shape.iter().map(|&n| n as u128).product::<u128>();
+    let values = network.n_inputs() as u128 + network.summary().iter().map(given).sum::<u128>();
     let lanes = if a.outputs == Kept::Sum { 1 } else { network.outputs() as u128 };
     if a.kind == Kind::EmpiricalNngp {
         return examples as u128 * values;

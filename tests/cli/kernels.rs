@@ -94,11 +94,15 @@ fn infinite_kernels_are_those_of_the_library() {
     infinite::<f32>("f32");
 }
 
+/// Networks of PyTorch with the shapes of their kernels.
+const GOLDEN: [(&str, [usize; 4]); 4] =
+    [("mlp_relu", [5, 5, 3, 3]), ("mlp_tanh", [5, 5, 2, 2]), ("cnn_gap", [5, 5, 3, 3]), ("cnn_flatten", [5, 5, 2, 2])];
+
 #[test]
 fn a_network_of_pytorch_has_the_kernel_that_pytorch_computes() {
     let golden = |name: &str| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("nn/tests/golden").join(name);
     let folder = Folder::new();
-    for (name, shape) in [("mlp_relu", [5, 5, 3, 3]), ("mlp_tanh", [5, 5, 2, 2])] {
+    for (name, shape) in GOLDEN {
         for ending in ["toml", "safetensors", "x.npy", "ntk.npy"] {
             let file = format!("{name}.{ending}");
             std::fs::copy(golden(&file), folder.path(&file)).unwrap();
@@ -108,12 +112,80 @@ fn a_network_of_pytorch_has_the_kernel_that_pytorch_computes() {
         for (dtype, bound) in [("f64", 1e-11), ("f32", 1e-4)] {
             for (strategy, _) in STRATEGIES {
                 let (found, _, values) = folder.kernel(&format!("{common} --dtype {dtype} --strategy {strategy}"));
-                assert_eq!(found[2..], shape[2..]);
+                assert_eq!(found, shape);
                 let error = distance(&values, &wanted);
                 assert!(error <= bound, "{name} {dtype} {strategy}: {error:e}");
             }
         }
     }
+}
+
+/// A network of images, with the axes of its input in the place of `INPUT`.
+const IMAGES: &str = r#"
+INPUT
+[[layers]]
+type = "conv"
+out = 3
+filter = [3, 2]
+padding = [1, 0]
+[[layers]]
+type = "layer_norm"
+[[layers]]
+type = "residual"
+layers = [{ type = "sin", b = 0.7 }, { type = "conv", out = 3, filter = [3, 3], padding = "circular" }]
+[[layers]]
+type = "max_pool"
+window = [2, 2]
+stride = [1, 1]
+[[layers]]
+type = "rbf"
+gamma = 0.4
+[[layers]]
+type = "flatten"
+[[layers]]
+type = "dense"
+out = 2
+"#;
+
+#[test]
+fn images_are_read_in_both_layouts_by_every_strategy() {
+    let folder = Folder::new();
+    let (n, [height, width, channels]) = (3, [4, 5, 2]);
+    let images = inputs(n * height * width * channels);
+    let place = |i: usize, p: usize, q: usize, c: usize| ((i * height + p) * width + q) * channels + c;
+    let mut transposed = Vec::new();
+    for i in 0..n {
+        for c in 0..channels {
+            for p in 0..height {
+                transposed.extend((0..width).map(|q| images[place(i, p, q, c)]));
+            }
+        }
+    }
+    folder.npy("last.npy", &[n, height, width, channels], &images);
+    folder.npy("first.npy", &[n, channels, height, width], &transposed);
+    folder.text("last.toml", &IMAGES.replace("INPUT", "input = [4, 5, 2]"));
+    folder.text("first.toml", &IMAGES.replace("INPUT", "input = [2, 4, 5]\nlayout = \"nchw\""));
+    let network = nn::parse_model(&IMAGES.replace("INPUT", "input = [4, 5, 2]")).unwrap();
+    let parameters = network.init::<f64>(5).unwrap();
+    let wanted = empirical_ntk(&Finite { network: &network, parameters: &parameters }, &images, None, Outputs::Full, Strategy::Jacobian);
+    let wanted = wanted.unwrap().values;
+    for layout in ["last", "first"] {
+        let common = format!("--model {layout}.toml --x1 {layout}.npy --seed 5 --outputs full");
+        for (strategy, _) in STRATEGIES {
+            let (shape, _, values) = folder.kernel(&format!("{common} --kind empirical-ntk --strategy {strategy}"));
+            assert_eq!(shape, [n, n, 2, 2]);
+            let error = distance(&values, &wanted);
+            assert!(error <= 1e-12, "{layout} {strategy}: {error:e}");
+        }
+        assert_eq!(folder.kernel(&format!("{common} --kind empirical-nngp")).0, [n, n, 2, 2]);
+        let kernel = format!("--model {layout}.toml --x1 {layout}.npy --kind ntk");
+        folder.kernel_fails(&kernel, &["\"", "layers[0] (conv)", "not available at infinite width yet"]);
+    }
+    folder.kernel_fails(
+        "--model first.toml --x1 last.npy --kind empirical-ntk --seed 5",
+        &["[3, 4, 5, 2]", "[N, 2, 4, 5]", "\"first.toml\""],
+    );
+    folder.kernel_fails("--model last.toml --x1 x.npy --kind empirical-ntk --seed 5", &["[4, 3]", "[N, 4, 5, 2]", "\"last.toml\""]);
 }
 
 #[test]

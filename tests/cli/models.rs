@@ -25,7 +25,8 @@ fn unknown_keys_and_layers_are_named_with_the_nearest_known_one() {
     refused_with("input", "inptu", &["`inptu`", "`input`"]);
     refused_with("\"dense\"", "\"dens\"", &["layers[0]", "\"dens\"", "\"dense\""]);
     refused_with("\"relu\"", "\"relu6\"", &["layers[1]", "\"relu6\"", "\"relu\""]);
-    refused_with("\"relu\"", "\"conv\"", &["layers[1]", "\"conv\"", "not in this version"]);
+    refused_with("\"relu\"", "\"convv\"", &["layers[1]", "\"convv\"", "\"conv\""]);
+    refused_with("\"relu\"", "\"max_pool\"\nwindow = [2, 2]", &["layers[1] (max_pool)", "an image", "[8]"]);
     refused_with("\"relu\"", "\"relu\"\nalpha = 1", &["layers[1]", "`alpha`"]);
 }
 
@@ -41,7 +42,8 @@ fn values_out_of_range_are_named_with_their_key() {
         refused_with("input = [3]", &format!("input = {input}"), &["input"]);
     }
     refused_with("input = [3]", "input = [1, 3, 1]", &["layers[0] (dense)", "[1, 3, 1]"]);
-    refused_with("input = [3]", "input = [3]\nparameterization = \"mup\"", &["mup", "not in this version"]);
+    refused_with("input = [3]", "input = [3]\nparameterization = \"mup\"", &["`base_width`", "missing"]);
+    refused_with("input = [3]", "input = [3]\nparameterization = \"mup\"\nbase_width = 0", &["`base_width`", "from 1 to 2^40"]);
     refused_with("input = [3]", "input = [3]\nparameterization = \"ntkk\"", &["`parameterization`", "ntkk"]);
     refused("input = [3]\nlayers = []", &["dense"]);
     refused("input = [3]", &["`layers`", "missing"]);
@@ -57,6 +59,14 @@ fn networks_without_a_limit_are_refused_by_name_and_stay_finite_networks() {
     assert_eq!(folder.kernel("--model m.toml --x1 x.npy --kind empirical-ntk --seed 0").0, [4, 4]);
     folder.text("m.toml", &MODEL.replace("type = \"dense\"\nout = 8", "type = \"relu\"\n[[layers]]\ntype = \"dense\"\nout = 8"));
     folder.kernel_fails("--model m.toml --x1 x.npy --kind nngp", &["\"m.toml\"", "layers[0]", "Gaussian"]);
+}
+
+#[test]
+fn mup_has_finite_networks_and_no_limit() {
+    let folder = Folder::new();
+    folder.text("m.toml", &MODEL.replace("input = [3]", "input = [3]\nparameterization = \"mup\"\nbase_width = 4"));
+    folder.kernel_fails("--model m.toml --x1 x.npy --kind ntk", &["\"m.toml\"", "mup", "features move"]);
+    assert_eq!(folder.kernel("--model m.toml --x1 x.npy --kind empirical-ntk --seed 0").0, [4, 4]);
 }
 
 #[test]

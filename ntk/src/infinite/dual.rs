@@ -6,7 +6,7 @@ use super::pair::{self, Angle, Kink, Norm, covariance};
 use super::series::{Series, SeriesLoop};
 use super::stage::{Closed, closed};
 use super::{gelu, waves};
-use nn::Phi;
+use nn::Activation;
 use simd::Level;
 use simd::lane::Plain;
 
@@ -27,8 +27,8 @@ use simd::lane::Plain;
 /// assert!((slope - 4.0 / PI / 8.0_f64.sqrt()).abs() < 1e-15);
 /// assert!(ntk::dual(Phi::Ln, 1.0, 0.5, 1.0).is_none());
 /// ```
-pub fn dual(phi: Phi, k11: f64, k12: f64, k22: f64) -> Option<(f64, f64)> {
-    Some(of(&closed(phi)?, k11, k12, k22))
+pub fn dual(activation: impl Into<Activation>, k11: f64, k12: f64, k22: f64) -> Option<(f64, f64)> {
+    Some(of(&closed(activation.into())?, k11, k12, k22))
 }
 
 impl Smooth {

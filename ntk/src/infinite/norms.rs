@@ -64,6 +64,10 @@ fn walk<T: Float>(stages: &[Stage], mut at: usize, norms: &mut Vec<Norms<T>>) ->
                 Norms { series: Some(Series::new(&rows)), ..Norms::new(variance) }
             }
             Stage::Activation(closed) => Norms::new(x.variance.iter().map(|&v| behind_activation(closed, v)).collect()),
+            Stage::Norm { eps } => {
+                let eps = T::of(*eps);
+                Norms::new(x.variance.iter().map(|&v| v / (v + eps)).collect())
+            }
             Stage::Sum(branch, around) => {
                 let ends = [walk(branch, at, norms), walk(around, at, norms)];
                 let [one, two] = ends.map(|end| &norms[end]);

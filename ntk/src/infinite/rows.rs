@@ -55,6 +55,15 @@ impl<T: Float> Strip<T> {
                     *last += 1;
                     self.activation(closed, pairs, *last);
                 }
+                // The angle stays.
+                Stage::Norm { eps } => {
+                    let (one, two) = (pairs.one_at(self.at), pairs.two_at(self.at));
+                    let root = |variance: T| (variance + T::of(*eps)).sqrt();
+                    for (theta, &v) in self.theta.iter_mut().zip(two.variance) {
+                        *theta = *theta / (root(one.variance) * root(v));
+                    }
+                    *last += 1;
+                }
                 Stage::Sum(branch, around) => {
                     let mut other = self.clone();
                     self.walk(branch, pairs, last);

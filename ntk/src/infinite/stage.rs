@@ -2,7 +2,7 @@
 
 use super::hermite::Smooth;
 use super::waves::Wave;
-use nn::{Dense, Layer, Network, Parameterization, Phi, Residual};
+use nn::{Activation, Dense, Layer, Network, Parameterization, Phi, Residual};
 use thiserror::Error;
 
 /// A layer at infinite width. A closed description, read by the norms of the rows and by the angles of the pairs.
@@ -10,6 +10,10 @@ use thiserror::Error;
 pub(super) enum Stage {
     Affine(Affine),
     Activation(Closed),
+    /// Division by √(K11 + eps): `K' = K/√((K11 + eps)(K22 + eps))`, and Θ likewise.
+    Norm {
+        eps: f64,
+    },
     /// The sum of two uncorrelated branches; an empty second one is the identity.
     Sum(Vec<Stage>, Vec<Stage>),
 }
@@ -34,11 +38,8 @@ pub(super) enum Closed {
     Gelu,
     Wave(Wave),
     /// √2 sin(√(2γ) x + π/4), with this γ.
-    #[expect(dead_code, reason = "no layer of `nn` asks for it yet")]
     Rbf(f64),
-    #[expect(dead_code, reason = "no layer of `nn` asks for it yet")]
     Gaussian,
-    #[expect(dead_code, reason = "no layer of `nn` asks for it yet")]
     Identity,
     Series(Smooth),
 }
@@ -63,22 +64,33 @@ impl Kinked {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoLimit {
-    /// An activation on something that is not Gaussian with zero mean.
-    #[error("{place}: an activation needs a Gaussian input, and here it reads {reads}: put a dense layer before it")]
+    /// An activation or a layer norm on something that is not Gaussian with zero mean.
+    #[error("{place}: {what} needs a Gaussian input, and here it reads {reads}: put a dense layer before it")]
     NotGaussian {
-        /// The activation.
+        /// The layer.
         place: String,
+        /// What kind of layer it is.
+        what: &'static str,
         /// What it reads.
         reads: String,
     },
-    /// An activation without a closed form.
-    #[error("{place}: `{name}` has no closed form at infinite width in this version; relu, leaky_relu, abs, erf and exp have one")]
+    /// A function that is not finite everywhere, of which no [`Network`] is made.
+    #[error("{place}: `{name}` has no kernel at infinite width")]
     NoClosedForm {
         /// The activation.
         place: String,
         /// Its name.
         name: &'static str,
     },
+    /// A layer whose rule at infinite width is not in this version.
+    #[error("{place}: this layer is not available at infinite width yet")]
+    NotYet {
+        /// The layer.
+        place: String,
+    },
+    /// μP.
+    #[error("parameterization \"mup\" has no kernel limit at infinite width, since its features move while it is trained")]
+    FeaturesMove,
     /// A residual branch that is correlated with the other one.
     #[error(
         "{place}: a residual branch must end in a dense layer, whose fresh weights make it uncorrelated with the other branch, and this one {ends}"
@@ -111,14 +123,23 @@ fn read(layers: &[Layer], place: &str, mut x: Signal, parameterization: Paramete
         let here = || format!("{place}[{i}] ({})", layer.type_name());
         stages.push(match layer {
             Layer::Dense(dense) => {
-                let affine = affine(dense, x.features, parameterization);
+                let affine = affine(dense, x.features, parameterization)?;
                 x = Signal { features: dense.out, not_gaussian: None };
                 Stage::Affine(affine)
             }
-            Layer::Activation(phi) => {
-                let closed = closed(*phi).ok_or_else(|| NoLimit::NoClosedForm { place: here(), name: phi.name() })?;
+            Layer::Conv(_) | Layer::Pool(_) | Layer::GlobalAvgPool | Layer::Flatten => {
+                return Err(NoLimit::NotYet { place: here() });
+            }
+            Layer::LayerNorm(norm) => {
                 if let Some(reads) = x.not_gaussian {
-                    return Err(NoLimit::NotGaussian { place: here(), reads });
+                    return Err(NoLimit::NotGaussian { place: here(), what: "a layer norm", reads });
+                }
+                Stage::Norm { eps: norm.eps }
+            }
+            Layer::Activation(activation) => {
+                let closed = closed(*activation).ok_or_else(|| NoLimit::NoClosedForm { place: here(), name: activation.name() })?;
+                if let Some(reads) = x.not_gaussian {
+                    return Err(NoLimit::NotGaussian { place: here(), what: "an activation", reads });
                 }
                 x.not_gaussian = Some(format!("the output of {}", here()));
                 Stage::Activation(closed)
@@ -143,35 +164,43 @@ fn read(layers: &[Layer], place: &str, mut x: Signal, parameterization: Paramete
     Ok((stages, x))
 }
 
-fn affine(dense: &Dense, n_in: usize, parameterization: Parameterization) -> Affine {
+fn affine(dense: &Dense, n_in: usize, parameterization: Parameterization) -> Result<Affine, NoLimit> {
     let w = dense.w_std;
     let b = if dense.bias { dense.b_std } else { 0.0 };
     let (alpha, gamma) = match parameterization {
         Parameterization::Ntk => (w * w, b * b),
         Parameterization::Standard => (n_in as f64, if dense.bias { 1.0 } else { 0.0 }),
+        Parameterization::Mup { .. } => return Err(NoLimit::FeaturesMove),
     };
-    Affine { w, b, alpha, gamma }
+    Ok(Affine { w, b, alpha, gamma })
 }
 
-pub(super) fn closed(phi: Phi) -> Option<Closed> {
-    match phi {
-        Phi::Relu => Some(Closed::Relu),
-        Phi::Erf => Some(Closed::Erf),
-        Phi::Exp => Some(Closed::Exp),
-        Phi::Abs => Some(Closed::Kinked(Kinked { below: -1.0, at: 0.0 })),
-        Phi::LeakyRelu(alpha) => Some(Closed::Kinked(Kinked { below: alpha, at: alpha })),
-        Phi::Gelu => Some(Closed::Gelu),
-        Phi::Sin => Some(Closed::Wave(Wave::sin(1.0, 1.0, 0.0))),
-        Phi::Cos => Some(Closed::Wave(Wave::cos(1.0, 1.0, 0.0))),
-        Phi::Tanh | Phi::Sigmoid | Phi::Softplus | Phi::Silu => Some(Closed::Series(Smooth::phi(phi))),
-        Phi::Ln | Phi::Sqrt => None,
+/// What an activation is at infinite width; `None` for functions that are not finite everywhere.
+pub(super) fn closed(activation: Activation) -> Option<Closed> {
+    match activation {
+        Activation::Phi(Phi::Relu) => Some(Closed::Relu),
+        Activation::Phi(Phi::Erf) => Some(Closed::Erf),
+        Activation::Phi(Phi::Exp) => Some(Closed::Exp),
+        Activation::Phi(Phi::Abs) => Some(Closed::Kinked(Kinked { below: -1.0, at: 0.0 })),
+        Activation::Phi(Phi::LeakyRelu(alpha)) => Some(Closed::Kinked(Kinked { below: alpha, at: alpha })),
+        Activation::Phi(Phi::Gelu) => Some(Closed::Gelu),
+        Activation::Phi(Phi::Sin) => Some(Closed::Wave(Wave::sin(1.0, 1.0, 0.0))),
+        Activation::Phi(Phi::Cos) => Some(Closed::Wave(Wave::cos(1.0, 1.0, 0.0))),
+        Activation::Phi(phi @ (Phi::Tanh | Phi::Sigmoid | Phi::Softplus | Phi::Silu)) => Some(Closed::Series(Smooth::phi(phi))),
+        Activation::Phi(Phi::Ln | Phi::Sqrt) => None,
+        Activation::Sin { a, b, c } => Some(Closed::Wave(Wave::sin(a, b, c))),
+        Activation::Cos { a, b, c } => Some(Closed::Wave(Wave::cos(a, b, c))),
+        Activation::Rbf { gamma } => Some(Closed::Rbf(gamma)),
+        Activation::Gaussian => Some(Closed::Gaussian),
+        Activation::Identity => Some(Closed::Identity),
     }
 }
 
 fn uncorrelated(branch: &[Layer], place: &str) -> Result<(), NoLimit> {
     let ends = match branch.last() {
-        Some(Layer::Dense(_)) => return Ok(()),
-        Some(layer @ (Layer::Activation(_) | Layer::Residual(_))) => {
+        Some(Layer::Dense(_) | Layer::Conv(_)) => return Ok(()),
+        Some(layer @ (Layer::Activation(_) | Layer::Residual(_) | Layer::LayerNorm(_)))
+        | Some(layer @ (Layer::Pool(_) | Layer::GlobalAvgPool | Layer::Flatten)) => {
             format!("ends in {}[{}] ({})", place, branch.len() - 1, layer.type_name())
         }
         None => "is empty".into(),

@@ -106,7 +106,9 @@ impl Exponents {
         let turned = fall(2.0 * g * far) * fall(2.0 * g * near) / (1.0 + (-2.0 * g).exp());
         let squared = (fall(self.squares[0]) * fall(self.squares[1]) + self.apart())
             / ((1.0 + (-2.0 * self.a).exp()) * (1.0 + (-2.0 * self.b).exp()));
-        let near = combined(squared, turned);
+        let p = (-0.5 * self.squares[0]).exp() * (1.0 + (-2.0 * g).exp())
+            / ((1.0 + (-2.0 * self.a).exp()) * (1.0 + (-2.0 * self.b).exp())).sqrt();
+        let near = combined(p, squared, turned);
         Angle { near, far: 1.0 - near }
     }
 
@@ -120,7 +122,8 @@ impl Exponents {
         let acute = near <= far;
         let (small, large) = if acute { (near, far) } else { (far, near) };
         let turned = (1.0 + (-2.0 * g * large).exp()) * fall(2.0 * g * small) / fall(2.0 * g);
-        let small = combined(self.odd_apart(), turned);
+        let p = (-0.5 * self.squares[0]).exp() * fall(2.0 * g) / (fall(2.0 * self.a) * fall(2.0 * self.b)).sqrt();
+        let small = combined(p, self.odd_apart(), turned);
         if acute { Angle { near: small, far: 1.0 - small } } else { Angle { near: 1.0 - small, far: small } }
     }
 
@@ -171,9 +174,8 @@ const FACTORIALS: [f64; 10] = [
     121_645_100_408_832_000.0,
 ];
 
-/// `(1 − P Q)/2` from `1 − P²` and `1 − Q`.
-fn combined(squared: f64, turned: f64) -> f64 {
-    let p = (1.0 - squared).max(0.0).sqrt();
+/// `(1 − P Q)/2` from `P`, `1 − P²` and `1 − Q`.
+fn combined(p: f64, squared: f64, turned: f64) -> f64 {
     0.5 * (squared / (1.0 + p) + p * turned)
 }
 

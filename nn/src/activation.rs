@@ -1,0 +1,264 @@
+//! Activations: functions that are applied to every number alike.
+
+use crate::layer::Layer;
+use crate::record::shifted;
+use autodiff::{Phi, Scalar, Tape, Var};
+use std::f64::consts::{FRAC_PI_4, SQRT_2};
+
+/// An elementwise function `φ`, one of [`ACTIVATIONS`] with any parameters that its builder allows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    /// A function that the tape has a map for, with the exception of `ln` and `sqrt`, which are not finite everywhere, and of `sin` and
+    /// `cos`, which are `Sin` and `Cos` here.
+    Phi(Phi),
+    /// `a·sin(b·x + c)`.
+    Sin {
+        /// The amplitude.
+        a: f64,
+        /// The frequency.
+        b: f64,
+        /// The phase.
+        c: f64,
+    },
+    /// `a·cos(b·x + c)`.
+    Cos {
+        /// The amplitude.
+        a: f64,
+        /// The frequency.
+        b: f64,
+        /// The phase.
+        c: f64,
+    },
+    /// `√2·sin(√(2γ)·x + π/4)`.
+    Rbf {
+        /// `γ`, at least 0.
+        gamma: f64,
+    },
+    /// `exp(−x²)`.
+    Gaussian,
+    /// `x`.
+    Identity,
+}
+
+/// The functions that are activations of a network: those that are finite for every finite preactivation, up to overflow.
+///
+/// One with parameters stands here with the defaults of the model file, and `rbf`, whose `gamma` has no default, with 1.
+pub const ACTIVATIONS: [Activation; 15] = [
+    Activation::Phi(Phi::Relu),
+    Activation::Phi(Phi::Erf),
+    Activation::Phi(Phi::Tanh),
+    Activation::Phi(Phi::Exp),
+    Activation::Phi(Phi::Sigmoid),
+    Activation::Phi(Phi::Softplus),
+    Activation::Phi(Phi::Gelu),
+    Activation::Phi(Phi::Silu),
+    Activation::Sin { a: 1.0, b: 1.0, c: 0.0 },
+    Activation::Cos { a: 1.0, b: 1.0, c: 0.0 },
+    Activation::Phi(Phi::Abs),
+    Activation::Phi(Phi::LeakyRelu(0.01)),
+    Activation::Rbf { gamma: 1.0 },
+    Activation::Gaussian,
+    Activation::Identity,
+];
+
+/// A parameter of an activation: its key in a model file, its value, and what it must be.
+pub(crate) struct Key<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) value: &'a mut f64,
+    /// Whether a model file must give it.
+    pub(crate) required: bool,
+    pub(crate) least: f64,
+}
+
+impl Key<'_> {
+    pub(crate) fn allows(&self, value: f64) -> bool {
+        value.is_finite() && value >= self.least
+    }
+}
+
+impl Activation {
+    /// The `type` of the activation in a model file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Activation::Phi(phi) => phi.name(),
+            Activation::Sin { .. } => "sin",
+            Activation::Cos { .. } => "cos",
+            Activation::Rbf { .. } => "rbf",
+            Activation::Gaussian => "gaussian",
+            Activation::Identity => "identity",
+        }
+    }
+
+    /// Its parameters.
+    pub(crate) fn keys(&mut self) -> Vec<Key<'_>> {
+        let any = |name, value| Key { name, value, required: false, least: f64::MIN };
+        match self {
+            Activation::Phi(Phi::LeakyRelu(alpha)) => vec![any("alpha", alpha)],
+            Activation::Phi(
+                Phi::Relu | Phi::Erf | Phi::Tanh | Phi::Exp | Phi::Ln | Phi::Sigmoid | Phi::Softplus | Phi::Gelu | Phi::Silu,
+            )
+            | Activation::Phi(Phi::Sin | Phi::Cos | Phi::Abs | Phi::Sqrt)
+            | Activation::Gaussian
+            | Activation::Identity => vec![],
+            Activation::Sin { a, b, c } | Activation::Cos { a, b, c } => vec![any("a", a), any("b", b), any("c", c)],
+            Activation::Rbf { gamma } => vec![Key { name: "gamma", value: gamma, required: true, least: 0.0 }],
+        }
+    }
+
+    /// Whether it is one of [`ACTIVATIONS`], whatever its parameters.
+    pub(crate) fn is_listed(&self) -> bool {
+        ACTIVATIONS.iter().any(|known| std::mem::discriminant(known) == std::mem::discriminant(self) && known.name() == self.name())
+    }
+
+    /// Records `φ(x)`.
+    pub(crate) fn record<T: Scalar>(self, tape: &mut Tape<T>, x: Var) -> Var {
+        match self {
+            Activation::Phi(phi) => tape.map(phi, x),
+            Activation::Sin { a, b, c } => wave(tape, Phi::Sin, [a, b, c], x),
+            Activation::Cos { a, b, c } => wave(tape, Phi::Cos, [a, b, c], x),
+            Activation::Rbf { gamma } => wave(tape, Phi::Sin, [SQRT_2, SQRT_2 * gamma.sqrt(), FRAC_PI_4], x),
+            Activation::Gaussian => {
+                let square = tape.mul(x, x);
+                let exponent = tape.neg(square);
+                tape.map(Phi::Exp, exponent)
+            }
+            Activation::Identity => x,
+        }
+    }
+}
+
+/// `a·φ(b·x + c)`, without the factors that are 1 and the phase that is 0.
+fn wave<T: Scalar>(tape: &mut Tape<T>, phi: Phi, [a, b, c]: [f64; 3], x: Var) -> Var {
+    let scaled = |tape: &mut Tape<T>, x: Var, factor: f64| if factor == 1.0 { x } else { tape.scale(x, factor) };
+    let x = scaled(tape, x, b);
+    let x = if c == 0.0 { x } else { shifted(tape, x, c) };
+    let y = tape.map(phi, x);
+    scaled(tape, y, a)
+}
+
+impl From<Phi> for Activation {
+    fn from(phi: Phi) -> Self {
+        match phi {
+            Phi::Sin => Activation::Sin { a: 1.0, b: 1.0, c: 0.0 },
+            Phi::Cos => Activation::Cos { a: 1.0, b: 1.0, c: 0.0 },
+            phi => Activation::Phi(phi),
+        }
+    }
+}
+
+impl From<Activation> for Layer {
+    fn from(activation: Activation) -> Self {
+        Layer::Activation(activation)
+    }
+}
+
+/// `max(x, 0)`, with derivative 0 at 0.
+///
+/// ```
+/// use nn::{Network, dense, relu};
+/// // f = max(x, 0)/√1 · w, with w = 3.
+/// let network = Network::new([1], [relu(), dense(1).without_bias()])?;
+/// assert_eq!(network.apply(&[vec![3.0]], &[2.0, -2.0]), [6.0, 0.0]);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
+pub fn relu() -> Layer {
+    Activation::Phi(Phi::Relu).into()
+}
+
+/// The error function `erf(x) = 2/√π ∫₀ˣ exp(−t²) dt`.
+pub fn erf() -> Layer {
+    Activation::Phi(Phi::Erf).into()
+}
+
+/// The hyperbolic tangent.
+pub fn tanh() -> Layer {
+    Activation::Phi(Phi::Tanh).into()
+}
+
+/// The exponential function.
+pub fn exp() -> Layer {
+    Activation::Phi(Phi::Exp).into()
+}
+
+/// The logistic function `σ(x) = 1/(1 + exp(−x))`.
+pub fn sigmoid() -> Layer {
+    Activation::Phi(Phi::Sigmoid).into()
+}
+
+/// `ln(1 + exp(x))`, a smooth rectifier.
+pub fn softplus() -> Layer {
+    Activation::Phi(Phi::Softplus).into()
+}
+
+/// `x·Φ(x)` with `Φ(x) = ½ (1 + erf(x/√2))`, the exact one and not its approximation by tanh (Hendrycks and Gimpel 2016).
+pub fn gelu() -> Layer {
+    Activation::Phi(Phi::Gelu).into()
+}
+
+/// `x·σ(x) = x/(1 + exp(−x))`, also called swish (Elfwing, Uchibe and Doya 2018).
+pub fn silu() -> Layer {
+    Activation::Phi(Phi::Silu).into()
+}
+
+/// The sine; [`sin_of`] has parameters.
+pub fn sin() -> Layer {
+    sin_of(1.0, 1.0, 0.0)
+}
+
+/// The cosine; [`cos_of`] has parameters.
+pub fn cos() -> Layer {
+    cos_of(1.0, 1.0, 0.0)
+}
+
+/// `a·sin(b·x + c)`, with any finite parameters.
+///
+/// ```
+/// use nn::{Network, dense, sin_of};
+/// use std::f64::consts::PI;
+/// let network = Network::new([1], [sin_of(2.0, PI, PI / 2.0), dense(1).without_bias()])?;
+/// assert!((network.apply(&[vec![1.0_f64]], &[1.0])[0] + 2.0).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
+pub fn sin_of(a: f64, b: f64, c: f64) -> Layer {
+    Activation::Sin { a, b, c }.into()
+}
+
+/// `a·cos(b·x + c)`, with any finite parameters.
+pub fn cos_of(a: f64, b: f64, c: f64) -> Layer {
+    Activation::Cos { a, b, c }.into()
+}
+
+/// `|x|`, with derivative 0 at 0.
+pub fn abs() -> Layer {
+    Activation::Phi(Phi::Abs).into()
+}
+
+/// `x` for `x > 0` and `alpha·x` for `x ≤ 0`, with derivative `alpha` at 0. The default of the model file is `alpha = 0.01` (Maas,
+/// Hannun and Ng 2013).
+///
+/// ```
+/// use nn::{Network, dense, leaky_relu};
+/// let network = Network::new([4], [dense(8), leaky_relu(0.2), dense(1)])?;
+/// let error = Network::new([4], [dense(8), leaky_relu(f64::INFINITY), dense(1)]).unwrap_err();
+/// assert_eq!(error.to_string(), "layers[1] (leaky_relu): `alpha` must be a finite number, and it is inf");
+/// # Ok::<(), nn::ModelError>(())
+/// ```
+pub fn leaky_relu(alpha: f64) -> Layer {
+    Activation::Phi(Phi::LeakyRelu(alpha)).into()
+}
+
+/// `√2·sin(√(2γ)·x + π/4)`, whose kernel at infinite width is the Gaussian one: `E[φ(u) φ(v)] = exp(−γ·E(u − v)²)` (random features,
+/// Rahimi and Recht 2007). `γ` is a finite number of at least 0.
+pub fn rbf(gamma: f64) -> Layer {
+    Activation::Rbf { gamma }.into()
+}
+
+/// `exp(−x²)`.
+pub fn gaussian() -> Layer {
+    Activation::Gaussian.into()
+}
+
+/// `x`: a layer that does nothing.
+pub fn identity() -> Layer {
+    Activation::Identity.into()
+}
