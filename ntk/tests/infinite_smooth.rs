@@ -34,7 +34,7 @@ fn check(name: &str, f: &dyn Fn(f64) -> f64, slope: &dyn Fn(f64) -> f64, dual: &
             let [a, b] = [k11, k22].map(|k| integral(f, slope, [k, k, k]));
             [(a[0] * b[0]).sqrt(), (a[1] * b[1]).sqrt()]
         };
-        for c in [-1.0, -0.99, -0.6, 0.0, 0.3, 0.8, 0.95, 0.999, 0.999_999, 1.0] {
+        for c in [-1.0, -0.6, 0.3, 0.95, 0.999, 0.999_999, 1.0] {
             let k12 = c * f64::sqrt(k11 * k22);
             let expected = integral(f, slope, [k11, k12, k22]);
             let (kappa, kappa_dot) = dual(k11, k12, k22);

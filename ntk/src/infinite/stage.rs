@@ -175,6 +175,22 @@ fn affine(dense: &Dense, n_in: usize, parameterization: Parameterization) -> Res
     Ok(Affine { w, b, alpha, gamma })
 }
 
+/// Puts a function in the place of another one; returns how often that was there.
+pub(super) fn replace(stages: &mut [Stage], old: &Closed, new: &Smooth) -> usize {
+    let mut count = 0;
+    for stage in stages {
+        match stage {
+            Stage::Activation(closed) if closed == old => {
+                *closed = Closed::Series(new.clone());
+                count += 1;
+            }
+            Stage::Sum(branch, around) => count += replace(branch, old, new) + replace(around, old, new),
+            Stage::Activation(_) | Stage::Affine(_) | Stage::Norm { .. } => (),
+        }
+    }
+    count
+}
+
 /// What an activation is at infinite width; `None` for functions that are not finite everywhere.
 pub(super) fn closed(activation: Activation) -> Option<Closed> {
     match activation {

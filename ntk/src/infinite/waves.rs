@@ -195,14 +195,14 @@ pub(super) fn rbf<T: Float>(gamma: f64, one: Norm<T>, two: Norm<T>, t: Angle<T>)
 /// `M − N = 4 (K11 − K22)²/(1 + 2 K11 + 2 K22 + N) + 4 K11 K22 sin² t`.
 pub(super) fn gaussian<T: Float>(one: Norm<T>, two: Norm<T>, t: Angle<T>) -> (Angle<T>, T) {
     let (a, b, near, far) = (one.variance.to_f64(), two.variance.to_f64(), t.near.to_f64(), t.far.to_f64());
-    let n = ((1.0 + 4.0 * a) * (1.0 + 4.0 * b)).sqrt();
-    // The product of the roots is taken twice, so that no square overflows before the result does.
+    let n = (1.0 + 4.0 * a).sqrt() * (1.0 + 4.0 * b).sqrt();
     let g = one.root.to_f64() * two.root.to_f64();
-    let above = 4.0 * (a - b) * ((a - b) / (1.0 + 2.0 * a + 2.0 * b + n)) + 16.0 * g * near * (g * far);
-    let m = n + above;
-    let cos = (n / m).sqrt();
-    let near = 0.5 * above / m / (1.0 + cos);
-    (Angle { near: T::of(near), far: T::of(1.0 - near) }, T::of(4.0 * g * (far - t.near.to_f64()) / (m * m.sqrt())))
+    // (M − N)/N, in which no square overflows.
+    let above = 4.0 * ((a - b) / n) * ((a - b) / (1.0 + 2.0 * a + 2.0 * b + n)) + 16.0 * near * far * g * (g / n);
+    let cos = (1.0 / (1.0 + above)).sqrt();
+    let new = 0.5 * above / (1.0 + above) / (1.0 + cos);
+    let m = n * (1.0 + above);
+    (Angle { near: T::of(new), far: T::of(1.0 - new) }, T::of(4.0 * g * (far - near) / (m * m.sqrt())))
 }
 
 /// The variance of `e^{−x²}`.
