@@ -164,7 +164,8 @@ impl InfiniteKernel {
     /// itself: then they are symmetric to the bit. Bits do not depend on the number of threads.
     ///
     /// # Panics
-    /// If the inputs have not as many features as the network reads.
+    /// If the inputs have not as many features as the network reads, or if the variance of a preactivation is too large for the series
+    /// of a function that has one; see [`Smooth`].
     #[track_caller]
     pub fn evaluate<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Kernels<T> {
         let one = self.inputs(x1);
