@@ -65,7 +65,7 @@ fn of(closed: &Closed, k11: f64, k12: f64, k22: f64) -> (f64, f64) {
             let kappa = kappa(pair::exp(one, two, t));
             (kappa, kappa)
         }
-        Closed::Gelu => then(gelu::pair(one, two, t)),
+        Closed::Gelu => then(gelu::pair::<f64, Plain>(one, two, t)),
         Closed::Wave(wave) => then(wave.pair(one, two, t)),
         Closed::Rbf(gamma) => then(waves::rbf(*gamma, one, two, t)),
         Closed::Gaussian => then(waves::gaussian(one, two, t)),

@@ -108,7 +108,7 @@ impl<T: Float> Strip<T> {
                 let t = pair::exp(one, two, t);
                 (t, covariance(after_one, after_two.norm(k), t))
             }),
-            Closed::Gelu => self.each(two, |_, two, t| gelu::pair(one, two, t)),
+            Closed::Gelu => Level::best().run(GeluLoop { one, two, strip: self }),
             Closed::Wave(wave) => self.each(two, |_, two, t| wave.pair(one, two, t)),
             Closed::Rbf(gamma) => self.each(two, |_, two, t| waves::rbf(*gamma, one, two, t)),
             Closed::Gaussian => self.each(two, |_, two, t| waves::gaussian(one, two, t)),
@@ -286,6 +286,29 @@ impl<T: Float> Kernel for ErfLoop<'_, T> {
             let two = Norm { variance: variance[k], root: root[k] };
             let t = Angle { near: near[k], far: far[k] };
             let (t, slope) = pair::erf::<T, A>(self.one, two, [self.after_one.root, after[k]], t);
+            (near[k], far[k]) = (t.near, t.far);
+            theta[k] *= slope;
+        }
+    }
+}
+
+struct GeluLoop<'a, T> {
+    one: Norm<T>,
+    two: Others<'a, T>,
+    strip: &'a mut Strip<T>,
+}
+
+impl<T: Float> Kernel for GeluLoop<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arith>(self, _: A) {
+        let theta = &mut self.strip.theta[..];
+        let n = theta.len();
+        let (near, far) = (&mut self.strip.near[..n], &mut self.strip.far[..n]);
+        let (variance, root) = (&self.two.variance[..n], &self.two.root[..n]);
+        for k in 0..n {
+            let two = Norm { variance: variance[k], root: root[k] };
+            let (t, slope) = gelu::pair::<T, A>(self.one, two, Angle { near: near[k], far: far[k] });
             (near[k], far[k]) = (t.near, t.far);
             theta[k] *= slope;
         }
