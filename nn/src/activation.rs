@@ -136,6 +136,16 @@ fn wave<T: Scalar>(tape: &mut Tape<T>, phi: Phi, [a, b, c]: [f64; 3], x: Var) ->
     scaled(tape, y, a)
 }
 
+impl From<Phi> for Activation {
+    fn from(phi: Phi) -> Self {
+        match phi {
+            Phi::Sin => Activation::Sin { a: 1.0, b: 1.0, c: 0.0 },
+            Phi::Cos => Activation::Cos { a: 1.0, b: 1.0, c: 0.0 },
+            phi => Activation::Phi(phi),
+        }
+    }
+}
+
 impl From<Activation> for Layer {
     fn from(activation: Activation) -> Self {
         Layer::Activation(activation)

@@ -6,7 +6,7 @@
 //!
 //! - [`empirical_ntk`]: of a finite network, by explicit Jacobians (the reference), by products with vectors, or by the structure of its
 //!   layers (the fast one); [`empirical_nngp`]: the kernel of its outputs.
-//! - [`InfiniteKernel`]: NNGP and NTK of the same description at infinite width, in closed form.
+//! - [`InfiniteKernel`]: NNGP and NTK of the same description at infinite width, in closed form or, for [`Smooth`] functions, by series.
 //! - [`Spectrum`]: eigenvalues and eigenvectors of a kernel.
 //! - [`Flow`]: what gradient flow makes of a network whose kernel stays as it is, at any time.
 //! - [`ntk_ensemble`], [`nngp_ensemble`], [`ntkgp_posterior`]: mean and covariance over infinitely many networks.
@@ -24,6 +24,11 @@ pub use empirical::{
     Finite, Function, Jacobian, Kernel, Outputs, Real, Strategy, empirical_nngp, empirical_ntk, empirical_ntk_in_blocks, jacobian,
 };
 pub use ensemble::{Blocks, Gaussian, nngp_ensemble, ntk_ensemble, ntkgp_posterior};
-pub use infinite::{Diagonals, InfiniteKernel, Kernels, NoLimit, dual};
+pub use infinite::{Diagonals, InfiniteKernel, Kernels, NoLimit, Smooth, dual};
 pub use predict::{Flow, Time, full_matrix};
 pub use spectrum::{MatrixError, Spectrum};
+
+/// The guide to kernels at infinite width, so that its examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/infinite-width.md")]
+struct InfiniteWidth;

@@ -1,6 +1,9 @@
 //! Laws of the kernels at infinite width.
 
-use nn::{Layer, Network, Parameterization, Phi, abs, dense, erf, exp, leaky_relu, relu, residual};
+use nn::{
+    Activation, Layer, Network, Parameterization, Phi, abs, cos_of, dense, erf, exp, gaussian, gelu, identity, layer_norm, leaky_relu, rbf,
+    relu, residual, sigmoid, silu, sin, sin_of, softplus, tanh,
+};
 use ntk::{InfiniteKernel, Kernels, dual};
 use proptest::prelude::*;
 use simd::{Float, Mat};
@@ -15,6 +18,10 @@ fn networks() -> Vec<Network> {
         vec![dense(9).std(0.6, 0.2), exp(), dense(3).std(0.3, 0.1), erf(), dense(1)],
         vec![dense(9).std(1.1, 0.3), abs(), he(), leaky_relu(0.2), he(), leaky_relu(-0.7), dense(1)],
         vec![dense(8), residual([relu(), dense(8), erf(), dense(8).std(0.5, 0.5)]), relu(), dense(1).without_bias()],
+        vec![dense(9).std(1.3, 0.4), gelu(), dense(9).std(1.1, 0.2), sin_of(1.3, 0.7, 0.4), he(), cos_of(0.9, 1.8, -0.3), dense(1)],
+        vec![dense(9).std(1.3, 0.0), rbf(0.4), dense(9).std(1.1, 0.0), gaussian(), he(), identity(), he(), sin(), he(), relu(), dense(1)],
+        vec![dense(9).std(1.3, 0.4), tanh(), dense(9).std(1.1, 0.0), silu(), dense(9), sigmoid(), dense(9), softplus(), dense(1)],
+        vec![dense(9), layer_norm(), gelu(), dense(9), residual([layer_norm(), tanh(), dense(9)]), layer_norm(), relu(), dense(1)],
     ];
     layers
         .into_iter()
@@ -89,15 +96,21 @@ proptest! {
 
     #[test]
     fn the_slope_kernel_is_the_derivative_of_the_kernel(k11 in 0.1..3.0, k22 in 0.1..3.0, c in -0.9..0.9) {
-        for phi in [Phi::Relu, Phi::Erf, Phi::Exp, Phi::Abs, Phi::LeakyRelu(0.2), Phi::LeakyRelu(-1.6)] {
+        let others = [
+            Activation::Phi(Phi::LeakyRelu(-1.6)),
+            Activation::Sin { a: 1.3, b: 0.7, c: 0.4 },
+            Activation::Cos { a: -0.6, b: 1.7, c: 2.4 },
+            Activation::Rbf { gamma: 0.3 },
+        ];
+        for phi in nn::ACTIVATIONS.into_iter().chain(others) {
             let k12 = c * f64::sqrt(k11 * k22);
             let h = 1e-3 * f64::sqrt(k11 * k22);
             let kappa = |steps: f64| dual(phi, k11, k12 + steps * h, k22).unwrap().0;
             let difference = (8.0 * (kappa(1.0) - kappa(-1.0)) - (kappa(2.0) - kappa(-2.0))) / (12.0 * h);
             let (_, slope) = dual(phi, k11, k12, k22).unwrap();
-            // The slope kernels of |x| and its like change their sign between inputs that are far apart.
-            let scale = slope.abs().max(dual(phi, k11, f64::sqrt(k11 * k22), k22).unwrap().1);
-            prop_assert!((difference - slope).abs() <= 1e-7 * scale, "{} {} {}", phi.name(), difference, slope);
+            // Slope kernels may change their sign between inputs that are far apart; those of coincident inputs are the largest.
+            let scale = [k11, k22].map(|k| dual(phi, k, k, k).unwrap().1.sqrt()).iter().product::<f64>();
+            prop_assert!((difference - slope).abs() <= 1e-7 * scale.max(slope.abs()), "{} {} {}", phi.name(), difference, slope);
         }
     }
 }
@@ -212,6 +225,32 @@ fn rows_of_zeros_are_exact() {
     assert_eq!((&k.nngp[..2], &k.ntk[..2]), (&[0.0; 2][..], &[1.0 + 0.0625, 1.0 + 0.25 * 0.625][..]));
     let k = evaluate(&standard(vec![dense(3), abs(), dense(1)]), &x, None);
     assert_eq!((&k.nngp[..2], &k.ntk[..2]), (&[0.0; 2][..], &[1.0; 2][..]));
+    // E φ(0) φ(v) = φ(0) E φ(v), and of the slopes likewise: e^{−1}, the slopes of rbf at 0 are √(2γ)·√2 cos(π/4).
+    let (k, e) = (1.5, f64::exp(-0.75));
+    for (activation, kappa, slope) in [
+        (Activation::Phi(Phi::Gelu), 0.0, 0.25),
+        (Activation::Phi(Phi::Sin), 0.0, e),
+        (Activation::Sin { a: 2.0, b: 1.0, c: 0.3 }, 4.0 * e * 0.3f64.sin().powi(2), 4.0 * e * 0.3f64.cos().powi(2)),
+        (Activation::Cos { a: 2.0, b: 1.0, c: 0.3 }, 4.0 * e * 0.3f64.cos().powi(2), 4.0 * e * 0.3f64.sin().powi(2)),
+        (Activation::Rbf { gamma: 0.5 }, e, e),
+        (Activation::Gaussian, 1.0 / (1.0 + 2.0 * k).sqrt(), 0.0),
+        (Activation::Identity, 0.0, 1.0),
+        (Activation::Phi(Phi::Sigmoid), 0.25, f64::NAN),
+        (Activation::Phi(Phi::Tanh), 0.0, f64::NAN),
+    ] {
+        let found = dual(activation, 0.0, 0.0, k).unwrap();
+        assert!((found.0 - kappa).abs() < 1e-15, "{activation:?}: {} and {kappa}", found.0);
+        let slope = if slope.is_nan() {
+            // The mean of the slope by a fine sum.
+            let Activation::Phi(phi) = activation else { panic!("{activation:?}") };
+            let h = 1.0 / 64.0;
+            let density = |z: f64| (-0.5 * z * z).exp() * h / std::f64::consts::TAU.sqrt();
+            phi.derivative(0.0) * (-640..=640).map(|i| density(f64::from(i) * h) * phi.derivative(k.sqrt() * h * f64::from(i))).sum::<f64>()
+        } else {
+            slope
+        };
+        assert!((found.1 - slope).abs() < 1e-14, "{activation:?}: {} and {slope}", found.1);
+    }
     // With a bias, zero inputs and others: K = b² throughout the first layer's row, and nothing is NaN.
     for network in networks() {
         let k = evaluate(&network, &x, None);
@@ -227,7 +266,8 @@ fn extreme_scales_and_depth_give_no_nan() {
     // Weights that keep the variances about as they are.
     let kinks =
         |kinked: Layer, w: f64| (0..50).flat_map(move |_| [dense(4).std(w, 0.05), kinked.clone()]).chain([dense(1)]).collect::<Vec<_>>();
-    for layers in [deep, erfs, kinks(abs(), 1.0), kinks(leaky_relu(0.2), 1.38)] {
+    let others = [gelu(), sin(), cos_of(1.0, 0.8, 0.5), rbf(0.3), gaussian()].map(|phi| kinks(phi, 1.2));
+    for layers in [deep, erfs, kinks(abs(), 1.0), kinks(identity(), 1.0), kinks(leaky_relu(0.2), 1.38)].into_iter().chain(others) {
         let network = Network::new([D], layers).unwrap();
         for scale in [1e-150, 1e-20, 1.0, 1e20, 1e140] {
             let x: Vec<f64> = rows.iter().flatten().map(|x| x * scale).chain(rows[0]).collect();
@@ -238,6 +278,30 @@ fn extreme_scales_and_depth_give_no_nan() {
             let x: Vec<f32> = rows.iter().flatten().map(|&x| x as f32 * scale).chain(rows[0].map(|x| x as f32)).collect();
             let k = evaluate(&network, &x, None);
             assert!(k.nngp.iter().chain(&k.ntk).all(|k| k.is_finite()), "{scale:e}: {k:?}");
+        }
+    }
+}
+
+/// Layer norms hold the variance at 1, whatever the scale of the inputs.
+#[test]
+fn fifty_layers_of_every_activation_give_no_nan_and_keep_coincident_inputs() {
+    let x = [1.0, 2.0, -0.5, 0.25, 3.0];
+    let rows: Vec<f64> = [x, x, x.map(|x| -x), x.map(|x| x + 1e-15), x.map(|x| 3.0 * x), [0.0; D]].concat();
+    for phi in nn::ACTIVATIONS {
+        let w = if phi == Activation::Phi(Phi::Exp) { 0.1 } else { 1.2 };
+        let layers = (0..50).flat_map(|_| [dense(4).std(w, 0.05), layer_norm(), phi.into()]).chain([dense(1)]).collect::<Vec<_>>();
+        for parameterization in Parameterization::ALL {
+            let network = Network::new([D], layers.clone()).unwrap().parameterized(parameterization);
+            for scale in [1e-100, 1.0, 1e100] {
+                let x: Vec<f64> = rows.iter().map(|x| x * scale).collect();
+                let k = evaluate(&network, &x, None);
+                for k in [&k.nngp, &k.ntk] {
+                    assert!(k.iter().all(|k| k.is_finite()), "{phi:?} at {scale:e}: {k:?}");
+                    assert_eq!([k[1], k[6], k[7]], [k[0]; 3], "{phi:?}");
+                    // Next to it, and once around: a Cauchy–Schwarz inequality to rounding.
+                    assert!((k[3] - k[0]).abs() <= 1e-10 * k[0].abs(), "{phi:?} at {scale:e}: {} and {}", k[3], k[0]);
+                }
+            }
         }
     }
 }

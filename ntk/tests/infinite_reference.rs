@@ -60,7 +60,7 @@ fn model(case: &Value) -> Network {
 fn fully_connected_networks_agree_with_the_reference_values() {
     let golden = golden("infinite_width.json");
     let cases = golden["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 9);
+    assert_eq!(cases.len(), 15);
     for case in cases {
         let name = case["name"].as_str().unwrap();
         let network = model(case);
@@ -78,7 +78,8 @@ fn fully_connected_networks_agree_with_the_reference_values() {
             ("ntk_12", &k12.ntk, &s12.ntk),
         ] {
             let reference = numbers(&case[key]);
-            assert_close(&format!("{name} {key}"), double, &reference, 1e-12);
+            let integrated = name.starts_with("tanh") || name.starts_with("softplus");
+            assert_close(&format!("{name} {key}"), double, &reference, if integrated { 1e-10 } else { 1e-12 });
             assert_close(&format!("{name} {key} f32"), &wide(single), &reference, 1e-5);
         }
         // x2[0] is x1[1]: the entry between them is that on the diagonal, to the bit.
@@ -88,7 +89,12 @@ fn fully_connected_networks_agree_with_the_reference_values() {
 
 #[test]
 fn near_opposite_parallel_and_zero_inputs_agree_with_exact_values() {
-    let golden = golden("near_pairs.json");
+    for file in ["near_pairs.json", "near_pairs_smooth.json"] {
+        near_pairs(&golden(file));
+    }
+}
+
+fn near_pairs(golden: &Value) {
     let x = numbers(&golden["x"]);
     let pairs = golden["ys"].as_array().unwrap();
     for case in golden["cases"].as_array().unwrap() {
@@ -117,6 +123,31 @@ fn near_opposite_parallel_and_zero_inputs_agree_with_exact_values() {
     }
 }
 
+#[test]
+fn near_pairs_in_single_precision_are_within_a_root_of_epsilon() {
+    // What is promised is √ε = 3.5e-4 of the kernel; the angle is carried as in double precision, so that less is seen.
+    for file in ["near_pairs.json", "near_pairs_smooth.json"] {
+        let golden = golden(file);
+        let x: Vec<f32> = numbers(&golden["x"]).iter().map(|&x| x as f32).collect();
+        for case in golden["cases"].as_array().unwrap() {
+            let layers = case["layers"].as_array().unwrap().iter().map(layer).collect::<Vec<_>>();
+            let kernel = InfiniteKernel::new(&Network::new([x.len()], layers).unwrap()).unwrap();
+            for pair in golden["ys"].as_array().unwrap().iter().filter(|pair| pair["kind"] != "scaled") {
+                let y: Vec<f32> = numbers(&pair["y"]).iter().map(|&y| y as f32).collect();
+                let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+                let exact = kernel.evaluate(Mat::new(&wide(&x), 1, x.len()), Some(Mat::new(&wide(&y), 1, x.len())));
+                let found = kernel.evaluate(Mat::new(&x, 1, x.len()), Some(Mat::new(&y, 1, x.len())));
+                let [own, other] = [&x, &y].map(|x| kernel.diagonal(Mat::new(&wide(x), 1, x.len())));
+                let scale = (own.ntk[0] * other.ntk[0]).sqrt();
+                let off = (f64::from(found.ntk[0]) - exact.ntk[0]).abs();
+                assert!(off <= 3.5e-4 * scale, "{}, {}: {} and {}", case["name"], pair["kind"], found.ntk[0], exact.ntk[0]);
+                let scale = (own.nngp[0] * other.nngp[0]).sqrt();
+                assert!((f64::from(found.nngp[0]) - exact.nngp[0]).abs() <= 1e-5 * scale, "{}, {}", case["name"], pair["kind"]);
+            }
+        }
+    }
+}
+
 fn layer(value: &Value) -> Layer {
     let number = |key: &str| value[key].as_f64().unwrap();
     match value["type"].as_str().unwrap() {
@@ -126,6 +157,15 @@ fn layer(value: &Value) -> Layer {
         "leaky_relu" => leaky_relu(number("alpha")),
         "erf" => erf(),
         "exp" => exp(),
+        "gelu" => nn::gelu(),
+        "sin" => nn::sin_of(number("a"), number("b"), number("c")),
+        "cos" => nn::cos_of(number("a"), number("b"), number("c")),
+        "rbf" => nn::rbf(number("gamma")),
+        "gaussian" => nn::gaussian(),
+        "identity" => nn::identity(),
+        "tanh" => nn::tanh(),
+        "softplus" => nn::softplus(),
+        "layer_norm" => nn::layer_norm().eps(number("eps")),
         "residual" => residual(value["layers"].as_array().unwrap().iter().map(layer).collect::<Vec<_>>()),
         other => panic!("{other}"),
     }
@@ -248,30 +288,25 @@ fn networks_without_a_limit_are_refused_by_name() {
         assert!(matches!(error, NoLimit::Correlated { .. }), "{text}");
         assert!(text.starts_with("layers[1]"), "{text}");
     }
-    let (error, text) = refusal([dense(4), nn::tanh(), dense(1)]);
-    assert!(
-        matches!(error, NoLimit::NoClosedForm { .. }) && text.starts_with("layers[1] (tanh): ") && text.contains("closed form"),
-        "{text}"
-    );
 }
 
 #[test]
 fn layers_without_a_rule_here_are_refused_by_name() {
-    use nn::{avg_pool, conv, flatten, gaussian, global_avg_pool, identity, layer_norm, max_pool, rbf, sin, sum_pool};
+    use nn::{avg_pool, conv, flatten, global_avg_pool, layer_norm, max_pool, sum_pool};
     let image = |layer: Layer| Network::new([4, 4, 2], [layer, flatten(), dense(3)]).unwrap();
-    for layer in [conv(2, [3, 3]), avg_pool([2, 2]), sum_pool([2, 2]), max_pool([2, 2]), global_avg_pool(), flatten(), layer_norm()] {
+    for layer in [conv(2, [3, 3]), avg_pool([2, 2]), sum_pool([2, 2]), max_pool([2, 2]), global_avg_pool(), flatten()] {
         let error = InfiniteKernel::new(&image(layer.clone())).unwrap_err();
         let place = format!("layers[0] ({})", layer.type_name());
         assert_eq!(error.to_string(), format!("{place}: this layer is not available at infinite width yet"));
         assert_eq!(error, NoLimit::NotYet { place });
     }
     let (error, text) = refusal([dense(4), residual([relu(), layer_norm(), dense(4)]), dense(1)]);
-    assert!(matches!(error, NoLimit::NotYet { .. }) && text.starts_with("layers[1].layers[1] (layer_norm): "), "{text}");
-    for layer in [sin(), rbf(0.5), gaussian(), identity()] {
-        let (error, text) = refusal([dense(4), layer.clone(), dense(1)]);
-        let start = format!("layers[1] ({}): ", layer.type_name());
-        assert!(matches!(error, NoLimit::NoClosedForm { .. }) && text.starts_with(&start), "{text}");
-    }
+    assert!(matches!(error, NoLimit::NotGaussian { .. }), "{text}");
+    assert!(text.starts_with("layers[1].layers[1] (layer_norm): a layer norm needs a Gaussian input"), "{text}");
+    let (error, text) = refusal([layer_norm(), dense(1)]);
+    assert!(matches!(error, NoLimit::NotGaussian { .. }) && text.starts_with("layers[0] (layer_norm): "), "{text}");
+    let (error, text) = refusal([dense(4), residual([relu(), dense(4), layer_norm()]), dense(1)]);
+    assert!(matches!(error, NoLimit::Correlated { .. }) && text.contains("ends in layers[1].layers[2] (layer_norm)"), "{text}");
 }
 
 #[test]

@@ -1,15 +1,21 @@
 //! The dual kernels of an activation, for those who want them alone.
 
+use super::hermite::Smooth;
 use super::norms::behind_activation;
 use super::pair::{self, Angle, Kink, Norm, covariance};
+use super::series::{Series, SeriesLoop};
 use super::stage::{Closed, closed};
-use nn::Phi;
+use super::{gelu, waves};
+use nn::Activation;
+use simd::Level;
 use simd::lane::Plain;
 
 /// The dual kernels `κ = E[φ(u) φ(v)]` and `κ̇ = E[φ'(u) φ'(v)]` of an activation, `(u, v) ~ N(0, [[K11, K12], [K12, K22]])`, or
-/// `None` where it has no closed form here. `κ̇ = ∂κ/∂K12`.
+/// `None` where it has none, as the logarithm has not. `κ̇ = ∂κ/∂K12`. The formulas are those of [`InfiniteKernel`].
 ///
 /// A `K12` that is rounded gives κ̇ of ReLU, of leaky ReLU and of |x| to √ε only where it is close to `√(K11 K22)`.
+///
+/// [`InfiniteKernel`]: crate::InfiniteKernel
 ///
 /// ```
 /// use nn::Phi;
@@ -19,32 +25,58 @@ use simd::lane::Plain;
 /// let (kappa, slope) = ntk::dual(Phi::Erf, 1.0, 0.5, 1.0).unwrap();
 /// assert!((kappa - 2.0 / PI * (1.0_f64 / 3.0).asin()).abs() < 1e-15);
 /// assert!((slope - 4.0 / PI / 8.0_f64.sqrt()).abs() < 1e-15);
-/// assert!(ntk::dual(Phi::Tanh, 1.0, 0.5, 1.0).is_none());
+/// assert!(ntk::dual(Phi::Ln, 1.0, 0.5, 1.0).is_none());
 /// ```
-pub fn dual(phi: Phi, k11: f64, k12: f64, k22: f64) -> Option<(f64, f64)> {
-    let closed = closed(phi)?;
+pub fn dual(activation: impl Into<Activation>, k11: f64, k12: f64, k22: f64) -> Option<(f64, f64)> {
+    Some(of(&closed(activation.into())?, k11, k12, k22))
+}
+
+impl Smooth {
+    /// `κ = E[f(u) f(v)]` and `κ̇ = E[f'(u) f'(v)] = ∂κ/∂K12` for `(u, v) ~ N(0, [[K11, K12], [K12, K22]])`.
+    ///
+    /// ```
+    /// // κ of the sine is e^{−1} sinh K12 for unit variances.
+    /// let sine = ntk::Smooth::new("sine", f64::sin, None);
+    /// let (kappa, slope) = sine.dual(1.0, 0.5, 1.0);
+    /// let e = (-1f64).exp();
+    /// assert!((kappa - e * 0.5f64.sinh()).abs() < 1e-11 && (slope - e * 0.5f64.cosh()).abs() < 1e-11);
+    /// ```
+    pub fn dual(&self, k11: f64, k12: f64, k22: f64) -> (f64, f64) {
+        of(&Closed::Series(self.clone()), k11, k12, k22)
+    }
+}
+
+fn of(closed: &Closed, k11: f64, k12: f64, k22: f64) -> (f64, f64) {
     let norm = |variance: f64| Norm { variance, root: variance.sqrt() };
     let (one, two) = (norm(k11), norm(k22));
     let after = [k11, k22].map(|v| norm(behind_activation(closed, v)));
     let cos = if k11 > 0.0 && k22 > 0.0 { (k12 / one.root / two.root).clamp(-1.0, 1.0) } else { 0.0 };
     let t = Angle { near: 0.5 * (1.0 - cos), far: 0.5 * (1.0 + cos) };
     let kappa = |t| covariance(after[0], after[1], t);
-    Some(match closed {
+    let then = |(t, slope)| (kappa(t), slope);
+    match closed {
         Closed::Relu => {
             let (t, slope) = pair::relu::<f64, Plain>(t);
             (kappa(t), if k11 > 0.0 && k22 > 0.0 { slope } else { 0.0 })
         }
-        Closed::Kinked(kinked) => {
-            let (t, slope) = pair::kinked::<f64, Plain>(Kink::new(kinked), one.root, two.root, t);
-            (kappa(t), slope)
-        }
-        Closed::Erf => {
-            let (t, slope) = pair::erf::<f64, Plain>(one, two, after.map(|norm| norm.root), t);
-            (kappa(t), slope)
-        }
+        Closed::Kinked(kinked) => then(pair::kinked::<f64, Plain>(Kink::new(*kinked), one.root, two.root, t)),
+        Closed::Erf => then(pair::erf::<f64, Plain>(one, two, after.map(|norm| norm.root), t)),
         Closed::Exp => {
             let kappa = kappa(pair::exp(one, two, t));
             (kappa, kappa)
         }
-    })
+        Closed::Gelu => then(gelu::pair::<f64, Plain>(one, two, t)),
+        Closed::Wave(wave) => then(wave.pair(one, two, t)),
+        Closed::Rbf(gamma) => then(waves::rbf(*gamma, one, two, t)),
+        Closed::Gaussian => then(waves::gaussian(one, two, t)),
+        Closed::Identity => (kappa(t), 1.0),
+        Closed::Series(smooth) => {
+            let series = Series::new(&[smooth.row(k11), smooth.row(k22)]);
+            let (mut near, mut far, mut slope) = ([t.near], [t.far], [1.0]);
+            let series_loop =
+                SeriesLoop { smooth, one: &series, i: 0, two: &series, j: 1..2, near: &mut near, far: &mut far, theta: &mut slope };
+            Level::best().run(series_loop);
+            (kappa(Angle { near: near[0], far: far[0] }), slope[0])
+        }
+    }
 }

@@ -1,23 +1,28 @@
 //! The kernels of a network whose layers are infinitely wide.
 
 mod dual;
+mod gelu;
+mod hermite;
 mod norms;
 mod pair;
 mod rows;
+mod series;
 mod stage;
+mod waves;
 
-use nn::Network;
+use nn::{Activation, Network};
 use norms::{Norms, trace};
 use rayon::prelude::*;
 use rows::{Pairs, Strip};
 use simd::{Accumulate, Float, Mat, MatMut, gram, product};
-use stage::{Stage, stages};
+use stage::{Stage, closed, stages};
 
 pub use dual::dual;
+pub use hermite::Smooth;
 pub use stage::NoLimit;
 
-/// The NNGP kernel `K` and the neural tangent kernel `Θ` of a network as its hidden layers become infinitely wide, in closed
-/// form (Lee et al. 2018, section 2.3; Jacot, Gabriel and Hongler 2018, theorem 1).
+/// The NNGP kernel `K` and the neural tangent kernel `Θ` of a network as its hidden layers become infinitely wide (Lee et al. 2018,
+/// section 2.3; Jacot, Gabriel and Hongler 2018, theorem 1).
 ///
 /// `K = E[f_a(x) f_a(x')]` and `Θ = lim Σ_θ ∂f_a(x)/∂θ ∂f_a(x')/∂θ`, the same for all outputs a. From `K⁰ = x·x'/d`, `Θ⁰ = 0`:
 ///
@@ -26,13 +31,29 @@ pub use stage::NoLimit;
 /// | dense, ntk | `w² K + b²` | `K_new + w² Θ` |
 /// | dense, standard | `w² K + b²` | `n_in K_before + w² Θ + [1 if it has a bias]` |
 /// | φ | `κ = E[φ(u) φ(v)]` | `Θ κ̇`, `κ̇ = E[φ'(u) φ'(v)]` |
+/// | layer norm | `K/√((K11 + eps)(K22 + eps))` | likewise |
 /// | residual | sum over the branches | sum |
 ///
-/// where `(u, v) ~ N(0, [[K11, K12], [K12, K22]])`. For ReLU `κ = √(K11 K22)/2π (sin t + (π − t) cos t)`, `κ̇ = (π − t)/2π` with
-/// the angle t (Cho and Saul 2009); for |x| `κ = (2/π) √(K11 K22) (sin t + (π/2 − t) cos t)`, `κ̇ = 1 − 2t/π`; for leaky ReLU,
-/// which is `a x + b |x|` with `a = (1 + α)/2` and `b = (1 − α)/2`, `κ = a² K12 + b² κ_abs` and `κ̇ = a² + b² κ̇_abs`; for erf
-/// `κ = (2/π) asin(2 K12/√((1 + 2 K11)(1 + 2 K22)))`, `κ̇ = (4/π)/√((1 + 2 K11)(1 + 2 K22) − 4 K12²)` (Williams 1997); for exp
-/// `κ = κ̇ = exp((K11 + K22)/2 + K12)`.
+/// where `(u, v) ~ N(0, [[K11, K12], [K12, K22]])`. With the angle t of the pair, `n = √(K11 K22)`, `C = K12`, `D = K11 + K22 − 2 K12`,
+/// `S = K11 + K22 + 2 K12`, `p = (1 + K11)(1 + K22)`, `δ² = p − C²` and `M = (1 + 2 K11)(1 + 2 K22)`:
+///
+/// | φ | `κ` | `κ̇` |
+/// |---|---|---|
+/// | relu | `(n/2π)(sin t + (π − t) cos t)` | `(π − t)/2π` |
+/// | abs | `(2n/π)(sin t + (π/2 − t) cos t)` | `1 − 2t/π` |
+/// | leaky relu, slope α | `a² C + b² κ_abs`, `a = (1 + α)/2`, `b = (1 − α)/2` | `a² + b² κ̇_abs` |
+/// | erf | `(2/π) asin(2C/√M)` | `(4/π)/√(M − 4C²)` |
+/// | gelu | `C/4 + ((C² + n² δ²)/(p δ) + C asin(C/√p))/2π` | `1/4 + (asin(C/√p) + (C/δ)(1/(1 + K11) + 1/(1 + K22) + 1/δ²))/2π` |
+/// | a sin(b x + c) | `(a²/2)(e^(−b² D/2) − cos 2c · e^(−b² S/2))` | `(a² b²/2)(e^(−b² D/2) + cos 2c · e^(−b² S/2))` |
+/// | a cos(b x + c) | the same with `−cos 2c` | the same |
+/// | rbf γ | `e^(−γ D)` | `2γ κ` |
+/// | gaussian | `1/√(M − 4C²)` | `4C κ³` |
+/// | exp | `e^((K11 + K22)/2 + C)` | `κ` |
+/// | identity | `C` | 1 |
+/// | tanh, sigmoid, softplus, silu, a user's | Hermite series, see [`Smooth`] | likewise |
+///
+/// relu and abs: Cho and Saul 2009; erf: Williams 1997; gelu: Tsuchida et al. 2021; rbf: Rahimi and Recht 2007; the other ones are
+/// Gaussian integrals, and the series is that of Daniely, Frostig and Singer 2016.
 ///
 /// ```
 /// use nn::{Network, dense, relu};
@@ -54,7 +75,7 @@ pub use stage::NoLimit;
 ///
 /// A pair is carried as two variances and an angle, which starts from the difference of the inputs where they are close to
 /// parallel. So no digits are lost between inputs that are close to each other or to opposite, where formulas in `K12` lose
-/// half of them; the one exception known is an erf on variances far below 1 of inputs that are parallel and of different norms,
+/// half of them; this holds for functions given by a series within their bound too. The one exception known is an erf on variances far below 1 of inputs that are parallel and of different norms,
 /// whose angle is good to √ε times the variance or so. Inputs that coincide have `K12 = K11 = K22` and t = 0 exactly in every layer, and a row of zeros is exact. No
 /// finite input gives NaN as long as `x·x` and the variances of all layers stay below the largest number of the type.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,12 +124,38 @@ impl InfiniteKernel {
     /// ```
     ///
     /// # Errors
-    /// If the network has no limit, or none in closed form, naming the layer and the reason.
+    /// If the network has no limit, naming the layer and the reason.
     pub fn new(network: &Network) -> Result<Self, NoLimit> {
         Ok(InfiniteKernel { stages: stages(network)?, network: network.clone() })
     }
 
-    /// The network that it is the kernel of.
+    /// The same network with a function of the user's in the place of one of its activations, wherever that stands.
+    ///
+    /// ```
+    /// use nn::{Network, dense, gelu};
+    /// use ntk::{InfiniteKernel, Smooth};
+    /// use simd::Mat;
+    /// let network = Network::new([2], [dense(8), gelu(), dense(1)]).unwrap();
+    /// let square = Smooth::new("square", |x| x * x, Some(|x| 2.0 * x));
+    /// let kernel = InfiniteKernel::new(&network)?.replacing(nn::Phi::Gelu, &square);
+    /// // K11 = 1, so that κ = 3 and κ̇ = 4, and Θ = κ + K κ̇.
+    /// let x = [2f64.sqrt(), 0.0];
+    /// assert!((kernel.ntk(Mat::new(&x, 1, 2), None)[0] - 7.0).abs() < 1e-12);
+    /// # Ok::<(), ntk::NoLimit>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If the network has no such activation.
+    #[track_caller]
+    #[must_use]
+    pub fn replacing(mut self, activation: impl Into<Activation>, function: &Smooth) -> Self {
+        let activation = activation.into();
+        let count = closed(activation).map_or(0, |closed| stage::replace(&mut self.stages, &closed, function));
+        assert!(count > 0, "the network has no activation {activation:?}");
+        self
+    }
+
+    /// The network that it is the kernel of, but for functions that were [replaced](Self::replacing).
     pub fn network(&self) -> &Network {
         &self.network
     }
@@ -117,7 +164,8 @@ impl InfiniteKernel {
     /// itself: then they are symmetric to the bit. Bits do not depend on the number of threads.
     ///
     /// # Panics
-    /// If the inputs have not as many features as the network reads.
+    /// If the inputs have not as many features as the network reads, or if the variance of a preactivation is too large for the series
+    /// of a function that has one; see [`Smooth`].
     #[track_caller]
     pub fn evaluate<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Kernels<T> {
         let one = self.inputs(x1);

@@ -1,7 +1,11 @@
 //! The variances of every row behind every stage: what all pairs of a row share.
 
+use super::hermite::Row;
 use super::pair::{Norm, erf_variance};
+use super::series::Series;
 use super::stage::{Affine, Closed, Stage};
+use super::{gelu, waves};
+use rayon::prelude::*;
 use simd::Float;
 use simd::lane::Plain;
 
@@ -13,6 +17,8 @@ pub(super) struct Norms<T> {
     pub(super) root: Vec<T>,
     /// Behind a sum of two parts (weights and bias, or two branches): the roots of their shares of the variance.
     pub(super) shares: [Vec<T>; 2],
+    /// Behind a function with a Hermite series: the series of the rows.
+    pub(super) series: Option<Series<T>>,
 }
 
 impl<T: Float> Norms<T> {
@@ -26,7 +32,7 @@ impl<T: Float> Norms<T> {
 
     fn new(variance: Vec<T>) -> Self {
         let root = variance.iter().map(|v| v.sqrt()).collect();
-        Norms { variance, root, shares: [Vec::new(), Vec::new()] }
+        Norms { variance, root, shares: [Vec::new(), Vec::new()], series: None }
     }
 
     /// The shares of parts with these roots; a zero variance has none.
@@ -52,7 +58,16 @@ fn walk<T: Float>(stages: &[Stage], mut at: usize, norms: &mut Vec<Norms<T>>) ->
         let x = &norms[at];
         let next = match stage {
             Stage::Affine(affine) => behind_affine(affine, x),
-            Stage::Activation(closed) => Norms::new(x.variance.iter().map(|&v| behind_activation(*closed, v)).collect()),
+            Stage::Activation(Closed::Series(smooth)) => {
+                let rows: Vec<Row> = x.variance.par_iter().map(|v| smooth.row(v.to_f64())).collect();
+                let variance = rows.iter().map(|row| T::of(row.variance)).collect();
+                Norms { series: Some(Series::new(&rows)), ..Norms::new(variance) }
+            }
+            Stage::Activation(closed) => Norms::new(x.variance.iter().map(|&v| behind_activation(closed, v)).collect()),
+            Stage::Norm { eps } => {
+                let eps = T::of(*eps);
+                Norms::new(x.variance.iter().map(|&v| v / (v + eps)).collect())
+            }
             Stage::Sum(branch, around) => {
                 let ends = [walk(branch, at, norms), walk(around, at, norms)];
                 let [one, two] = ends.map(|end| &norms[end]);
@@ -74,11 +89,17 @@ fn behind_affine<T: Float>(affine: &Affine, x: &Norms<T>) -> Norms<T> {
 }
 
 /// The variance behind an activation.
-pub(super) fn behind_activation<T: Float>(closed: Closed, variance: T) -> T {
+pub(super) fn behind_activation<T: Float>(closed: &Closed, variance: T) -> T {
     match closed {
         Closed::Relu => T::of(0.5) * variance,
         Closed::Kinked(kinked) => T::of(kinked.variance()) * variance,
         Closed::Erf => erf_variance::<T, Plain>(variance),
         Closed::Exp => T::of((2.0 * variance.to_f64()).exp()),
+        Closed::Gelu => T::of(gelu::variance(variance.to_f64())),
+        Closed::Wave(wave) => T::of(wave.variance(variance.to_f64())),
+        Closed::Rbf(_) => T::ONE,
+        Closed::Gaussian => T::of(waves::gaussian_variance(variance.to_f64())),
+        Closed::Identity => variance,
+        Closed::Series(smooth) => T::of(smooth.row(variance.to_f64()).variance),
     }
 }

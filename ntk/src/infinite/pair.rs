@@ -199,7 +199,7 @@ pub(super) fn exp<T: Float>(one: Norm<T>, two: Norm<T>, t: Angle<T>) -> Angle<T>
 
 /// The angle in [0, π/2] with this sine and cosine.
 #[inline(always)]
-fn angle<T: Float, A: Arith>(sin: T, cos: T) -> T {
+pub(super) fn angle<T: Float, A: Arith>(sin: T, cos: T) -> T {
     let small = sin <= cos;
     let z = if small { sin } else { cos };
     let asin = z * asin_of_root::<T, A>(z * z);

@@ -2,7 +2,9 @@
 
 use super::norms::Norms;
 use super::pair::{self, Angle, Kink, Norm, covariance};
+use super::series::SeriesLoop;
 use super::stage::{Affine, Closed, Stage};
+use super::{gelu, waves};
 use simd::lane::Arith;
 use simd::{Float, Kernel, Level};
 use std::ops::Range;
@@ -51,7 +53,16 @@ impl<T: Float> Strip<T> {
                 }
                 Stage::Activation(closed) => {
                     *last += 1;
-                    self.activation(*closed, pairs, *last);
+                    self.activation(closed, pairs, *last);
+                }
+                // The angle stays.
+                Stage::Norm { eps } => {
+                    let (one, two) = (pairs.one_at(self.at), pairs.two_at(self.at));
+                    let root = |variance: T| (variance + T::of(*eps)).sqrt();
+                    for (theta, &v) in self.theta.iter_mut().zip(two.variance) {
+                        *theta = *theta / (root(one.variance) * root(v));
+                    }
+                    *last += 1;
                 }
                 Stage::Sum(branch, around) => {
                     let mut other = self.clone();
@@ -84,24 +95,38 @@ impl<T: Float> Strip<T> {
         Level::best().run(SumLoop { p, q, strip: self, other: Some(other) });
     }
 
-    fn activation(&mut self, closed: Closed, pairs: &Pairs<T>, next: usize) {
+    fn activation(&mut self, closed: &Closed, pairs: &Pairs<T>, next: usize) {
         let (one, two) = (pairs.one_at(self.at), pairs.two_at(self.at));
         let (after_one, after_two) = (pairs.one_at(next), pairs.two_at(next));
         match closed {
             Closed::Relu => Level::best().run(ReluLoop { alive: one.root > T::ZERO, root: two.root, strip: self }),
             Closed::Kinked(kinked) => {
-                Level::best().run(KinkedLoop { kink: Kink::new(kinked), one: one.root, root: two.root, strip: self });
+                Level::best().run(KinkedLoop { kink: Kink::new(*kinked), one: one.root, root: two.root, strip: self });
             }
             Closed::Erf => Level::best().run(ErfLoop { one, two, after_one, after_two, strip: self }),
-            Closed::Exp => self.exp(one, two, after_one, after_two),
+            Closed::Exp => self.each(two, |k, two, t| {
+                let t = pair::exp(one, two, t);
+                (t, covariance(after_one, after_two.norm(k), t))
+            }),
+            Closed::Gelu => Level::best().run(GeluLoop { one, two, strip: self }),
+            Closed::Wave(wave) => self.each(two, |_, two, t| wave.pair(one, two, t)),
+            Closed::Rbf(gamma) => self.each(two, |_, two, t| waves::rbf(*gamma, one, two, t)),
+            Closed::Gaussian => self.each(two, |_, two, t| waves::gaussian(one, two, t)),
+            Closed::Identity => (),
+            Closed::Series(smooth) => {
+                let [one, two] = [pairs.one, pairs.two].map(|norms| norms[next].series.as_ref().expect("the norms have the series"));
+                let Strip { near, far, theta, .. } = self;
+                Level::best().run(SeriesLoop { smooth, one, i: pairs.i, two, j: pairs.j.clone(), near, far, theta });
+            }
         }
     }
 
-    fn exp(&mut self, one: Norm<T>, two: Others<T>, after_one: Norm<T>, after_two: Others<T>) {
+    /// A function from the number, the norm and the angle of each pair to its new angle and slope.
+    fn each(&mut self, two: Others<T>, f: impl Fn(usize, Norm<T>, Angle<T>) -> (Angle<T>, T)) {
         for k in 0..self.near.len() {
-            let t = pair::exp(one, two.norm(k), Angle { near: self.near[k], far: self.far[k] });
+            let (t, slope) = f(k, two.norm(k), Angle { near: self.near[k], far: self.far[k] });
             (self.near[k], self.far[k]) = (t.near, t.far);
-            self.theta[k] *= covariance(after_one, after_two.norm(k), t);
+            self.theta[k] *= slope;
         }
     }
 }
@@ -261,6 +286,29 @@ impl<T: Float> Kernel for ErfLoop<'_, T> {
             let two = Norm { variance: variance[k], root: root[k] };
             let t = Angle { near: near[k], far: far[k] };
             let (t, slope) = pair::erf::<T, A>(self.one, two, [self.after_one.root, after[k]], t);
+            (near[k], far[k]) = (t.near, t.far);
+            theta[k] *= slope;
+        }
+    }
+}
+
+struct GeluLoop<'a, T> {
+    one: Norm<T>,
+    two: Others<'a, T>,
+    strip: &'a mut Strip<T>,
+}
+
+impl<T: Float> Kernel for GeluLoop<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arith>(self, _: A) {
+        let theta = &mut self.strip.theta[..];
+        let n = theta.len();
+        let (near, far) = (&mut self.strip.near[..n], &mut self.strip.far[..n]);
+        let (variance, root) = (&self.two.variance[..n], &self.two.root[..n]);
+        for k in 0..n {
+            let two = Norm { variance: variance[k], root: root[k] };
+            let (t, slope) = gelu::pair::<T, A>(self.one, two, Angle { near: near[k], far: far[k] });
             (near[k], far[k]) = (t.near, t.far);
             theta[k] *= slope;
         }

@@ -1,5 +1,7 @@
 //! What a network becomes at infinite width: its layers with their fan-ins, and the reasons for which there may be no limit.
 
+use super::hermite::Smooth;
+use super::waves::Wave;
 use nn::{Activation, Dense, Layer, Network, Parameterization, Phi, Residual};
 use thiserror::Error;
 
@@ -8,6 +10,10 @@ use thiserror::Error;
 pub(super) enum Stage {
     Affine(Affine),
     Activation(Closed),
+    /// Division by √(K11 + eps): `K' = K/√((K11 + eps)(K22 + eps))`, and Θ likewise.
+    Norm {
+        eps: f64,
+    },
     /// The sum of two uncorrelated branches; an empty second one is the identity.
     Sum(Vec<Stage>, Vec<Stage>),
 }
@@ -22,13 +28,20 @@ pub(super) struct Affine {
     pub(super) gamma: f64,
 }
 
-/// An activation whose Gaussian moments have a closed form here.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// An activation at infinite width: one whose Gaussian moments have a closed form here, or a smooth one with its Hermite series.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Closed {
     Relu,
     Kinked(Kinked),
     Erf,
     Exp,
+    Gelu,
+    Wave(Wave),
+    /// √2 sin(√(2γ) x + π/4), with this γ.
+    Rbf(f64),
+    Gaussian,
+    Identity,
+    Series(Smooth),
 }
 
 /// A function that is x above 0 and `below`·x below, with the slope `at` at 0. ReLU is one, and has a shorter text of its own.
@@ -51,16 +64,18 @@ impl Kinked {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NoLimit {
-    /// An activation on something that is not Gaussian with zero mean.
-    #[error("{place}: an activation needs a Gaussian input, and here it reads {reads}: put a dense layer before it")]
+    /// An activation or a layer norm on something that is not Gaussian with zero mean.
+    #[error("{place}: {what} needs a Gaussian input, and here it reads {reads}: put a dense layer before it")]
     NotGaussian {
-        /// The activation.
+        /// The layer.
         place: String,
+        /// What kind of layer it is.
+        what: &'static str,
         /// What it reads.
         reads: String,
     },
-    /// An activation without a closed form.
-    #[error("{place}: `{name}` has no closed form at infinite width in this version; relu, leaky_relu, abs, erf and exp have one")]
+    /// A function that is not finite everywhere, of which no [`Network`] is made.
+    #[error("{place}: `{name}` has no kernel at infinite width")]
     NoClosedForm {
         /// The activation.
         place: String,
@@ -112,18 +127,19 @@ fn read(layers: &[Layer], place: &str, mut x: Signal, parameterization: Paramete
                 x = Signal { features: dense.out, not_gaussian: None };
                 Stage::Affine(affine)
             }
-            Layer::Conv(_) | Layer::Pool(_) | Layer::GlobalAvgPool | Layer::Flatten | Layer::LayerNorm(_) => {
+            Layer::Conv(_) | Layer::Pool(_) | Layer::GlobalAvgPool | Layer::Flatten => {
                 return Err(NoLimit::NotYet { place: here() });
             }
-            Layer::Activation(activation) => {
-                let closed = match activation {
-                    Activation::Phi(phi) => closed(*phi),
-                    Activation::Sin { .. } | Activation::Cos { .. } | Activation::Rbf { .. } => None,
-                    Activation::Gaussian | Activation::Identity => None,
-                };
-                let closed = closed.ok_or_else(|| NoLimit::NoClosedForm { place: here(), name: activation.name() })?;
+            Layer::LayerNorm(norm) => {
                 if let Some(reads) = x.not_gaussian {
-                    return Err(NoLimit::NotGaussian { place: here(), reads });
+                    return Err(NoLimit::NotGaussian { place: here(), what: "a layer norm", reads });
+                }
+                Stage::Norm { eps: norm.eps }
+            }
+            Layer::Activation(activation) => {
+                let closed = closed(*activation).ok_or_else(|| NoLimit::NoClosedForm { place: here(), name: activation.name() })?;
+                if let Some(reads) = x.not_gaussian {
+                    return Err(NoLimit::NotGaussian { place: here(), what: "an activation", reads });
                 }
                 x.not_gaussian = Some(format!("the output of {}", here()));
                 Stage::Activation(closed)
@@ -159,14 +175,40 @@ fn affine(dense: &Dense, n_in: usize, parameterization: Parameterization) -> Res
     Ok(Affine { w, b, alpha, gamma })
 }
 
-pub(super) fn closed(phi: Phi) -> Option<Closed> {
-    match phi {
-        Phi::Relu => Some(Closed::Relu),
-        Phi::Erf => Some(Closed::Erf),
-        Phi::Exp => Some(Closed::Exp),
-        Phi::Abs => Some(Closed::Kinked(Kinked { below: -1.0, at: 0.0 })),
-        Phi::LeakyRelu(alpha) => Some(Closed::Kinked(Kinked { below: alpha, at: alpha })),
-        Phi::Tanh | Phi::Ln | Phi::Sigmoid | Phi::Softplus | Phi::Gelu | Phi::Silu | Phi::Sin | Phi::Cos | Phi::Sqrt => None,
+/// Puts a function in the place of another one; returns how often that was there.
+pub(super) fn replace(stages: &mut [Stage], old: &Closed, new: &Smooth) -> usize {
+    let mut count = 0;
+    for stage in stages {
+        match stage {
+            Stage::Activation(closed) if closed == old => {
+                *closed = Closed::Series(new.clone());
+                count += 1;
+            }
+            Stage::Sum(branch, around) => count += replace(branch, old, new) + replace(around, old, new),
+            Stage::Activation(_) | Stage::Affine(_) | Stage::Norm { .. } => (),
+        }
+    }
+    count
+}
+
+/// What an activation is at infinite width; `None` for functions that are not finite everywhere.
+pub(super) fn closed(activation: Activation) -> Option<Closed> {
+    match activation {
+        Activation::Phi(Phi::Relu) => Some(Closed::Relu),
+        Activation::Phi(Phi::Erf) => Some(Closed::Erf),
+        Activation::Phi(Phi::Exp) => Some(Closed::Exp),
+        Activation::Phi(Phi::Abs) => Some(Closed::Kinked(Kinked { below: -1.0, at: 0.0 })),
+        Activation::Phi(Phi::LeakyRelu(alpha)) => Some(Closed::Kinked(Kinked { below: alpha, at: alpha })),
+        Activation::Phi(Phi::Gelu) => Some(Closed::Gelu),
+        Activation::Phi(Phi::Sin) => Some(Closed::Wave(Wave::sin(1.0, 1.0, 0.0))),
+        Activation::Phi(Phi::Cos) => Some(Closed::Wave(Wave::cos(1.0, 1.0, 0.0))),
+        Activation::Phi(phi @ (Phi::Tanh | Phi::Sigmoid | Phi::Softplus | Phi::Silu)) => Some(Closed::Series(Smooth::phi(phi))),
+        Activation::Phi(Phi::Ln | Phi::Sqrt) => None,
+        Activation::Sin { a, b, c } => Some(Closed::Wave(Wave::sin(a, b, c))),
+        Activation::Cos { a, b, c } => Some(Closed::Wave(Wave::cos(a, b, c))),
+        Activation::Rbf { gamma } => Some(Closed::Rbf(gamma)),
+        Activation::Gaussian => Some(Closed::Gaussian),
+        Activation::Identity => Some(Closed::Identity),
     }
 }
 

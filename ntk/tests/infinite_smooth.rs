@@ -1,0 +1,106 @@
+//! Dual kernels of smooth activations against integrals over both Gaussians, which share nothing with the series and the closed forms.
+
+use nn::Phi;
+use ntk::{Smooth, dual};
+
+/// κ, κ̇, and both at `K12 = √(K11 K22)`, by the trapezoidal rule in both variables. For functions that are analytic within π/2 of the
+/// real line its error is about exp(−π²/(σ h)).
+fn integral(f: &dyn Fn(f64) -> f64, slope: &dyn Fn(f64) -> f64, [k11, k12, k22]: [f64; 3]) -> [f64; 2] {
+    let sigma = k11.max(k22).sqrt();
+    let h = (0.25 / sigma).min(0.125);
+    let (a, b) = (k11.sqrt(), k12 / k11.sqrt());
+    let c = (k22 - b * b).max(0.0).sqrt();
+    let n = (8.5 / h) as i32;
+    let mut sums = [0.0; 2];
+    for i in -n..=n {
+        let z = f64::from(i) * h;
+        let (u, mut inner) = (a * z, [0.0; 2]);
+        for j in -n..=n {
+            let w = f64::from(j) * h;
+            let (v, density) = (b * z + c * w, (-0.5 * w * w).exp());
+            inner = [inner[0] + density * f(v), inner[1] + density * slope(v)];
+        }
+        let density = (-0.5 * z * z).exp() * h * h / std::f64::consts::TAU;
+        sums = [sums[0] + density * f(u) * inner[0], sums[1] + density * slope(u) * inner[1]];
+    }
+    sums
+}
+
+/// Holds dual kernels against integrals for pairs of variances and cosines; the bound is relative to the geometric mean of the values at
+/// t = 0.
+fn check(name: &str, f: &dyn Fn(f64) -> f64, slope: &dyn Fn(f64) -> f64, dual: &dyn Fn(f64, f64, f64) -> (f64, f64), bound: f64) {
+    for (k11, k22) in [(1e-3, 1e-3), (1e-3, 100.0), (0.04, 0.3), (1.0, 1.0), (2.0, 2.3), (0.5, 8.0), (100.0, 127.0)] {
+        let scales: [f64; 2] = {
+            let [a, b] = [k11, k22].map(|k| integral(f, slope, [k, k, k]));
+            [(a[0] * b[0]).sqrt(), (a[1] * b[1]).sqrt()]
+        };
+        for c in [-1.0, -0.6, 0.3, 0.95, 0.999, 0.999_999, 1.0] {
+            let k12 = c * f64::sqrt(k11 * k22);
+            let expected = integral(f, slope, [k11, k12, k22]);
+            let (kappa, kappa_dot) = dual(k11, k12, k22);
+            let errors = [(kappa - expected[0]).abs() / scales[0], (kappa_dot - expected[1]).abs() / scales[1]];
+            assert!(errors[0] <= bound && errors[1] <= bound, "{name}, variances {k11} and {k22}, cosine {c}: {errors:?}");
+        }
+    }
+}
+
+#[test]
+fn smooth_activations_are_within_the_stated_bound_of_integrals() {
+    for phi in [Phi::Tanh, Phi::Sigmoid, Phi::Softplus, Phi::Silu] {
+        check(phi.name(), &|x| phi.value(x), &|x| phi.derivative(x), &|a, c, b| dual(phi, a, c, b).unwrap(), 1e-10);
+    }
+}
+
+#[test]
+fn closed_forms_agree_with_integrals() {
+    for phi in [Phi::Gelu, Phi::Sin, Phi::Cos, Phi::Erf] {
+        check(phi.name(), &|x| phi.value(x), &|x| phi.derivative(x), &|a, c, b| dual(phi, a, c, b).unwrap(), 2e-13);
+    }
+}
+
+#[test]
+fn a_function_of_the_users_is_within_the_stated_bound() {
+    // Its singularities are at ±2i.
+    let (f, slope): (fn(f64) -> f64, fn(f64) -> f64) = (|x| (0.5 * x).atan() + 0.2, |x| 0.5 / (1.0 + 0.25 * x * x));
+    for (given, bound) in [(Some(slope), 1e-10), (None, 1e-10)] {
+        let smooth = Smooth::new("shifted arctan", f, given);
+        check(smooth.name(), &f, &slope, &|a, c, b| smooth.dual(a, c, b), bound);
+    }
+}
+
+#[test]
+#[should_panic(expected = "`tanh` at a variance of 1e3 needs more than 8192 terms")]
+fn variances_beyond_the_series_are_refused() {
+    dual(Phi::Tanh, 1e3, 0.0, 1e3);
+}
+
+#[test]
+fn a_function_of_the_users_takes_the_place_of_an_activation() {
+    use nn::{Network, dense, residual, tanh};
+    let x: Vec<f64> = nn::normals(3, 0, 12);
+    let layers = |phi: nn::Layer| vec![dense(8).std(1.3, 0.2), phi.clone(), dense(8), residual([phi, dense(8)]), dense(1)];
+    let network = Network::new([3], layers(tanh())).unwrap();
+    let kernel = ntk::InfiniteKernel::new(&network).unwrap();
+    let own = Smooth::new("my tanh", f64::tanh, Some(|x| 1.0 / x.cosh().powi(2)));
+    let (a, b) = (
+        kernel.evaluate(simd::Mat::new(&x, 4, 3), None),
+        kernel.clone().replacing(Phi::Tanh, &own).evaluate(simd::Mat::new(&x, 4, 3), None),
+    );
+    for (a, b) in a.ntk.iter().zip(&b.ntk) {
+        assert!((a - b).abs() < 1e-12 * a.abs(), "{a} and {b}");
+    }
+    // And a sine, which has a closed form to be held against.
+    let sine = kernel.replacing(Phi::Tanh, &Smooth::new("my sine", f64::sin, None)).evaluate(simd::Mat::new(&x, 4, 3), None);
+    let network = Network::new([3], layers(nn::sin())).unwrap();
+    let closed = ntk::InfiniteKernel::new(&network).unwrap().evaluate(simd::Mat::new(&x, 4, 3), None);
+    for (a, b) in sine.ntk.iter().zip(&closed.ntk) {
+        assert!((a - b).abs() < 1e-10 * a.abs(), "{a} and {b}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "the network has no activation")]
+fn an_activation_that_is_not_there_is_not_replaced() {
+    let network = nn::Network::new([3], [nn::dense(2), nn::relu(), nn::dense(1)]).unwrap();
+    let _ = ntk::InfiniteKernel::new(&network).unwrap().replacing(Phi::Tanh, &Smooth::new("x", |x| x, None));
+}
