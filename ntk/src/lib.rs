@@ -24,7 +24,7 @@ pub use empirical::{
     Finite, Function, Jacobian, Kernel, Outputs, Real, Strategy, empirical_nngp, empirical_ntk, empirical_ntk_in_blocks, jacobian,
 };
 pub use ensemble::{Blocks, Gaussian, nngp_ensemble, ntk_ensemble, ntkgp_posterior};
-pub use infinite::{Diagonals, InfiniteKernel, Kernels, NoLimit, Smooth, dual};
+pub use infinite::{Diagonals, InfiniteKernel, Kernels, NoLimit, SeriesTooLong, Smooth, dual};
 pub use predict::{Flow, Time, full_matrix};
 pub use spectrum::{MatrixError, Spectrum};
 

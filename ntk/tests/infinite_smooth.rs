@@ -104,3 +104,17 @@ fn an_activation_that_is_not_there_is_not_replaced() {
     let network = nn::Network::new([3], [nn::dense(2), nn::relu(), nn::dense(1)]).unwrap();
     let _ = ntk::InfiniteKernel::new(&network).unwrap().replacing(Phi::Tanh, &Smooth::new("x", |x| x, None));
 }
+
+#[test]
+fn inputs_beyond_the_series_are_an_error_that_names_the_function() {
+    let layers = [nn::dense(8), nn::tanh(), nn::dense(1)];
+    let network = nn::Network::new([2], layers).unwrap();
+    let kernel = ntk::InfiniteKernel::new(&network).unwrap();
+    // The second row is too large: a variance of (60² + 60²)/2.
+    let x = [1.0, 2.0, 60.0, 60.0];
+    let error = kernel.try_evaluate(simd::Mat::new(&x, 2, 2), None).unwrap_err();
+    assert_eq!((error.name, error.variance), ("tanh", 3600.0));
+    assert!(kernel.try_evaluate(simd::Mat::new(&x[..2], 1, 2), None).is_ok());
+    let infinite = [f64::MAX, f64::MAX];
+    assert!(kernel.try_evaluate(simd::Mat::new(&infinite, 1, 2), None).is_err());
+}

@@ -178,7 +178,7 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Option<Summa
         Kind::Ntk | Kind::Nngp => {
             let kernel = InfiniteKernel::new(&network).map_err(|e| in_file(&a.model, e))?;
             let d = network.n_inputs();
-            let kernels = kernel.evaluate(Mat::new(&x1, n1, d), x2.map(|x| Mat::new(x, n2, d)));
+            let kernels = kernel.try_evaluate(Mat::new(&x1, n1, d), x2.map(|x| Mat::new(x, n2, d))).map_err(Failure::failed)?;
             (vec![n1, n2], if a.kind == Kind::Ntk { kernels.ntk } else { kernels.nngp })
         }
         Kind::EmpiricalNtk | Kind::EmpiricalNngp => {

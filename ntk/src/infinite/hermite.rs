@@ -4,6 +4,7 @@ use nn::Phi;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use thiserror::Error;
 
 /// A smooth activation for networks of infinite width, given by its function `f` and its slope `f'`.
 ///
@@ -20,12 +21,22 @@ use std::sync::{Arc, Mutex};
 ///
 /// For tanh, sigmoid, softplus and silu κ and κ̇ are within 1e-10 of their values at t = 0 for variances from 1e-3 to 1e2. The series
 /// is converged in the same way for any function whose singularities are at least as far from the real line as those of tanh, π/2.
-/// A series of more than 8192 terms, which tanh needs for variances above 128, is refused by a panic, since it would be slow and not
-/// within the bound. With κ the angle is carried as everywhere here: coincident inputs are exact, and between near ones t is good to
+/// A series of more than 8192 terms, which tanh needs for variances above 128, is refused with [`SeriesTooLong`], since it would be slow and
+/// not within the bound. With κ the angle is carried as everywhere here: coincident inputs are exact, and between near ones t is good to
 /// rounding, as `1 − cos t'` is a sum of positive terms that vanish with the angle and with the difference of the variances.
 #[derive(Clone, Debug)]
 pub struct Smooth {
     shared: Arc<Shared>,
+}
+
+/// A preactivation whose variance is too large for the Hermite series of the function that reads it.
+#[derive(Clone, Copy, Debug, Error, PartialEq)]
+#[error("`{name}` at a variance of {variance:e} needs more than {MOST} terms of its Hermite series: scale the inputs or the weights down")]
+pub struct SeriesTooLong {
+    /// The function.
+    pub name: &'static str,
+    /// The variance that it reads.
+    pub variance: f64,
 }
 
 #[derive(Debug)]
@@ -160,21 +171,31 @@ impl Smooth {
         self.shared.parity
     }
 
-    /// The contribution of a row with this variance before the function.
+    /// [`try_row`](Self::try_row) of a variance that is known to be small enough.
+    ///
+    /// # Panics
+    /// If it is not.
     pub(super) fn row(&self, variance: f64) -> Row {
+        self.try_row(variance).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The contribution of a row with this variance before the function.
+    pub(super) fn try_row(&self, variance: f64) -> Result<Row, SeriesTooLong> {
         let source = self.shared.source;
         if !(variance > 0.0) {
             let f = source.value(0.0);
-            return Row { variance: f * f, mean: sign(f), ratio: 0.0, first: source.slope(0.0), terms: Vec::new(), octave: i32::MIN };
+            return Ok(Row { variance: f * f, mean: sign(f), ratio: 0.0, first: source.slope(0.0), terms: Vec::new(), octave: i32::MIN });
+        }
+        let too_long = || SeriesTooLong { name: self.name(), variance };
+        if !variance.is_finite() {
+            return Err(too_long());
         }
         // The exponent of the number, exactly, and the place in the octave, −1 to 1.
         let k = exponent(variance);
         let octave = self.octave(k);
-        assert!(
-            octave.converged,
-            "`{}` at a variance of {variance:e} needs more than {MOST} terms of its Hermite series: scale the inputs or the weights down",
-            self.name()
-        );
+        if !octave.converged {
+            return Err(too_long());
+        }
         let place = (2.0 * (variance / 2f64.powi(k)).log2() - 1.0).clamp(-1.0, 1.0);
         let basis = chebyshev(place, octave.nodes);
         let at = |c: &[f64]| c.iter().zip(&basis).map(|(c, t)| c * t).sum::<f64>();
@@ -187,7 +208,7 @@ impl Smooth {
         let root = after.sqrt();
         let inverse = if root > 0.0 { 1.0 / root } else { 0.0 };
         terms.iter_mut().for_each(|b| *b *= sigma * inverse);
-        Row { variance: after, mean: mean * inverse, ratio: sigma * inverse, first, terms, octave: k }
+        Ok(Row { variance: after, mean: mean * inverse, ratio: sigma * inverse, first, terms, octave: k })
     }
 
     /// The numbers of terms of the pairs between two octaves, to rounding in f32 or in f64.

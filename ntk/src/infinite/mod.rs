@@ -18,7 +18,7 @@ use simd::{Accumulate, Float, Mat, MatMut, gram, product};
 use stage::{Stage, closed, stages};
 
 pub use dual::dual;
-pub use hermite::Smooth;
+pub use hermite::{SeriesTooLong, Smooth};
 pub use stage::NoLimit;
 
 /// The NNGP kernel `K` and the neural tangent kernel `Θ` of a network as its hidden layers become infinitely wide (Lee et al. 2018,
@@ -168,8 +168,20 @@ impl InfiniteKernel {
     /// of a function that has one; see [`Smooth`].
     #[track_caller]
     pub fn evaluate<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Kernels<T> {
-        let one = self.inputs(x1);
-        let two = x2.map(|x2| self.inputs(x2));
+        self.try_evaluate(x1, x2).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`evaluate`](Self::evaluate) for inputs of any size.
+    ///
+    /// # Errors
+    /// If the variance of a preactivation is too large for the series of a function that has one.
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads.
+    #[track_caller]
+    pub fn try_evaluate<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Result<Kernels<T>, SeriesTooLong> {
+        let one = self.inputs(x1)?;
+        let two = x2.map(|x2| self.inputs(x2)).transpose()?;
         let n1 = one.rows;
         let n2 = two.as_ref().map_or(n1, |two| two.rows);
         let len = n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold");
@@ -193,7 +205,7 @@ impl InfiniteKernel {
         if two.is_none() {
             rayon::join(|| mirror(&mut nngp, n1), || mirror(&mut ntk, n1));
         }
-        Kernels { n1, n2, nngp, ntk }
+        Ok(Kernels { n1, n2, nngp, ntk })
     }
 
     /// `Θ`, `[n1, n2]`, row-major; see [`evaluate`](Self::evaluate).
@@ -221,7 +233,7 @@ impl InfiniteKernel {
     /// If the inputs have not as many features as the network reads.
     #[track_caller]
     pub fn diagonal<T: Float>(&self, x: Mat<T>) -> Diagonals<T> {
-        let x = self.inputs(x);
+        let x = self.inputs(x).unwrap_or_else(|error| panic!("{error}"));
         let (mut nngp, mut ntk) = (vec![T::ZERO; x.rows], vec![T::ZERO; x.rows]);
         for i in 0..x.rows {
             let pairs = Pairs { one: &x.norms, i, two: &x.norms, j: i..i + 1 };
@@ -231,7 +243,7 @@ impl InfiniteKernel {
     }
 
     #[track_caller]
-    fn inputs<T: Float>(&self, x: Mat<T>) -> Inputs<T> {
+    fn inputs<T: Float>(&self, x: Mat<T>) -> Result<Inputs<T>, SeriesTooLong> {
         let d = self.network.n_inputs();
         assert!(x.cols() == d, "the network reads {d} features, and the inputs are {} × {}", x.rows(), x.cols());
         Inputs::new(x, &self.stages)
@@ -247,7 +259,7 @@ struct Inputs<T> {
 }
 
 impl<T: Float> Inputs<T> {
-    fn new(x: Mat<T>, stages: &[Stage]) -> Self {
+    fn new(x: Mat<T>, stages: &[Stage]) -> Result<Self, SeriesTooLong> {
         let (rows, features) = (x.rows(), x.cols());
         let mut directions: Vec<T> = (0..rows).flat_map(|i| (0..features).map(move |k| x.at(i, k))).collect();
         let d = T::of(features as f64);
@@ -259,7 +271,7 @@ impl<T: Float> Inputs<T> {
                 row.iter_mut().for_each(|x| *x = *x / root);
             }
         }
-        Inputs { rows, features, directions, norms: trace(stages, variance) }
+        Ok(Inputs { rows, features, directions, norms: trace(stages, variance)? })
     }
 
     fn directions(&self) -> Mat<'_, T> {

@@ -1,6 +1,6 @@
 //! The variances of every row behind every stage: what all pairs of a row share.
 
-use super::hermite::Row;
+use super::hermite::{Row, SeriesTooLong};
 use super::pair::{Norm, erf_variance};
 use super::series::Series;
 use super::stage::{Affine, Closed, Stage};
@@ -46,20 +46,22 @@ impl<T: Float> Norms<T> {
 
 /// The norms of the input, then those behind every stage in the order of a walk through the model; a sum comes behind its
 /// branches.
-pub(super) fn trace<T: Float>(stages: &[Stage], variance: Vec<T>) -> Vec<Norms<T>> {
+pub(super) fn trace<T: Float>(stages: &[Stage], variance: Vec<T>) -> Result<Vec<Norms<T>>, SeriesTooLong> {
     let mut norms = vec![Norms::new(variance)];
-    walk(stages, 0, &mut norms);
-    norms
+    walk(stages, 0, &mut norms)?;
+    Ok(norms)
 }
 
 /// Walks stages that read `norms[at]`; returns where their own end is.
-fn walk<T: Float>(stages: &[Stage], mut at: usize, norms: &mut Vec<Norms<T>>) -> usize {
+fn walk<T: Float>(stages: &[Stage], mut at: usize, norms: &mut Vec<Norms<T>>) -> Result<usize, SeriesTooLong> {
     for stage in stages {
         let x = &norms[at];
         let next = match stage {
             Stage::Affine(affine) => behind_affine(affine, x),
             Stage::Activation(Closed::Series(smooth)) => {
-                let rows: Vec<Row> = x.variance.par_iter().map(|v| smooth.row(v.to_f64())).collect();
+                // All of them first, so that the error is that of the first row at any number of threads.
+                let rows: Vec<_> = x.variance.par_iter().map(|v| smooth.try_row(v.to_f64())).collect();
+                let rows: Vec<Row> = rows.into_iter().collect::<Result<_, _>>()?;
                 let variance = rows.iter().map(|row| T::of(row.variance)).collect();
                 Norms { series: Some(Series::new(&rows)), ..Norms::new(variance) }
             }
@@ -69,7 +71,7 @@ fn walk<T: Float>(stages: &[Stage], mut at: usize, norms: &mut Vec<Norms<T>>) ->
                 Norms::new(x.variance.iter().map(|&v| v / (v + eps)).collect())
             }
             Stage::Sum(branch, around) => {
-                let ends = [walk(branch, at, norms), walk(around, at, norms)];
+                let ends = [walk(branch, at, norms)?, walk(around, at, norms)?];
                 let [one, two] = ends.map(|end| &norms[end]);
                 let variance = one.variance.iter().zip(&two.variance).map(|(&a, &b)| a + b).collect();
                 Norms::sum(variance, [one.root.clone(), two.root.clone()])
@@ -78,7 +80,7 @@ fn walk<T: Float>(stages: &[Stage], mut at: usize, norms: &mut Vec<Norms<T>>) ->
         norms.push(next);
         at = norms.len() - 1;
     }
-    at
+    Ok(at)
 }
 
 fn behind_affine<T: Float>(affine: &Affine, x: &Norms<T>) -> Norms<T> {
