@@ -188,23 +188,25 @@ impl<T: Scalar> Scalar for Dual<T> {
         let (from, to) = (&mut left[..n], &mut right[..n]);
         put(Accumulate::Set, from, x.iter().map(|x| x.re));
         T::map(phi, from, to, parts);
-        let slopes = |((y, x), re): ((&mut [Self], &[Self]), &[T])| {
+        let piece = |y: &mut [Self], x: &[Self], re: &[T]| {
             put(Accumulate::Set, y, x.iter().zip(re).map(|(x, &re)| Dual { re, eps: derivative(phi, x.re, re) * x.eps }));
         };
         if n <= PIECE {
-            return slopes(((y, x), to));
+            return piece(y, x, to);
         }
-        y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).zip(to.par_chunks(PIECE)).for_each(slopes);
+        let pieces = y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).zip(to.par_chunks(PIECE));
+        pieces.for_each(|((y, x), re)| piece(y, x, re));
     }
 
     fn slope(phi: Phi, x: &[Self], y: &[Self], dx: &[Self], to: Accumulate, dy: &mut [Self], _: &mut Planes<T>) {
-        let piece = |(((dy, x), y), dx): (((&mut [Self], &[Self]), &[Self]), &[Self])| {
+        let piece = |dy: &mut [Self], x: &[Self], y: &[Self], dx: &[Self]| {
             put(to, dy, x.iter().zip(y).zip(dx).map(|((&x, &y), &dx)| derivative(phi, x, y) * dx));
         };
         if dy.len() <= PIECE {
-            return piece((((dy, x), y), dx));
+            return piece(dy, x, y, dx);
         }
-        dy.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).zip(y.par_chunks(PIECE)).zip(dx.par_chunks(PIECE)).for_each(piece);
+        let pieces = dy.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).zip(y.par_chunks(PIECE)).zip(dx.par_chunks(PIECE));
+        pieces.for_each(|(((dy, x), y), dx)| piece(dy, x, y, dx));
     }
 
     fn softmax(x: Mat<'_, Self>, log_sum_exp: &mut [Self], softmax: &mut [Self]) {
