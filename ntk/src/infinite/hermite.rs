@@ -163,7 +163,7 @@ impl Smooth {
     /// The contribution of a row with this variance before the function.
     pub(super) fn row(&self, variance: f64) -> Row {
         let source = self.shared.source;
-        if !(variance > 0.0) {
+        if variance <= 0.0 {
             let f = source.value(0.0);
             return Row { variance: f * f, mean: sign(f), ratio: 0.0, first: source.slope(0.0), terms: Vec::new(), octave: i32::MIN };
         }
