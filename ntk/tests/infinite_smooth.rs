@@ -61,7 +61,7 @@ fn closed_forms_agree_with_integrals() {
 #[test]
 fn a_function_of_the_users_is_within_the_stated_bound() {
     // Its singularities are at ±2i.
-    let (f, slope): (fn(f64) -> f64, fn(f64) -> f64) = (|x| (0.5 * x).atan() + 0.2, |x| 0.5 / (1.0 + 0.25 * x * x));
+    let [f, slope]: [fn(f64) -> f64; 2] = [|x| (0.5 * x).atan() + 0.2, |x| 0.5 / (1.0 + 0.25 * x * x)];
     for (given, bound) in [(Some(slope), 1e-10), (None, 1e-10)] {
         let smooth = Smooth::new("shifted arctan", f, given);
         check(smooth.name(), &f, &slope, &|a, c, b| smooth.dual(a, c, b), bound);
