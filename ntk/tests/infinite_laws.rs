@@ -183,6 +183,33 @@ fn bits_do_not_depend_on_threads_or_on_the_other_inputs() {
 }
 
 #[test]
+fn blocks_of_rows_have_the_bits_of_the_whole_kernel() {
+    let n = 83;
+    let x: Vec<f64> = (0..n * D).map(|k| ((k * k % 7919) as f64).sin()).collect();
+    let view = |x| Mat::new(x, x.len() / D, D);
+    for network in networks() {
+        let kernel = InfiniteKernel::new(&network).unwrap();
+        for other in [None, Some(view(&x[..37 * D]))] {
+            let whole = kernel.evaluate(view(&x), other);
+            for rows in [1, 7, 32, 200] {
+                let (mut nngp, mut ntk, mut next) = (Vec::new(), Vec::new(), 0);
+                let done = kernel.in_blocks(view(&x), other, rows, |range, block| {
+                    assert_eq!((range.start, range.len(), block.n2), (next, block.n1, whole.n2));
+                    next = range.end;
+                    nngp.extend(block.nngp);
+                    ntk.extend(block.ntk);
+                    if next > 60 { Err(next) } else { Ok(()) }
+                });
+                // It ended at the first error.
+                assert_eq!(done, Err(next));
+                assert!(next >= 61 && next < 61 + rows && nngp.len() == next * whole.n2, "{next}");
+                assert!(nngp[..] == whole.nngp[..nngp.len()] && ntk[..] == whole.ntk[..ntk.len()], "blocks of {rows}");
+            }
+        }
+    }
+}
+
+#[test]
 fn repeated_rows_have_the_entries_of_the_diagonal_to_the_bit() {
     let mut x: Vec<f64> = (0..90 * D).map(|k| (k as f64 * 1.7).sin()).collect();
     let row = x[3 * D..4 * D].to_vec();

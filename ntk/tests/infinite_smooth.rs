@@ -61,7 +61,7 @@ fn closed_forms_agree_with_integrals() {
 #[test]
 fn a_function_of_the_users_is_within_the_stated_bound() {
     // Its singularities are at ±2i.
-    let (f, slope): (fn(f64) -> f64, fn(f64) -> f64) = (|x| (0.5 * x).atan() + 0.2, |x| 0.5 / (1.0 + 0.25 * x * x));
+    let [f, slope]: [fn(f64) -> f64; 2] = [|x| (0.5 * x).atan() + 0.2, |x| 0.5 / (1.0 + 0.25 * x * x)];
     for (given, bound) in [(Some(slope), 1e-10), (None, 1e-10)] {
         let smooth = Smooth::new("shifted arctan", f, given);
         check(smooth.name(), &f, &slope, &|a, c, b| smooth.dual(a, c, b), bound);
@@ -95,6 +95,44 @@ fn a_function_of_the_users_takes_the_place_of_an_activation() {
     let closed = ntk::InfiniteKernel::new(&network).unwrap().evaluate(simd::Mat::new(&x, 4, 3), None);
     for (a, b) in sine.ntk.iter().zip(&closed.ntk) {
         assert!((a - b).abs() < 1e-10 * a.abs(), "{a} and {b}");
+    }
+}
+
+#[test]
+fn near_and_opposite_pairs_behind_a_series_agree_with_exact_values() {
+    // An odd, an even and a mixed function with closed forms, whose exact values hold the series; a relu behind them shows the angle.
+    use nn::{Activation, Network, dense, relu};
+    type Function = fn(f64) -> f64;
+    let text = std::fs::read_to_string(format!("{}/tests/golden/near_pairs_smooth.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let golden: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let numbers = |v: &serde_json::Value| v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<_>>();
+    let x = numbers(&golden["x"]);
+    let odd: [Function; 2] = [f64::sin, f64::cos];
+    let even: [Function; 2] = [|x| (-x * x).exp(), |x| -2.0 * x * (-x * x).exp()];
+    let mixed: [Function; 2] = [|x| 1.3 * (0.7 * x + 0.4).sin(), |x| 1.3 * 0.7 * (0.7 * x + 0.4).cos()];
+    for (name, activation, [f, slope]) in [
+        ("sin_relu", Activation::Sin { a: 1.0, b: 1.0, c: 0.0 }, odd),
+        ("gaussian_relu", Activation::Gaussian, even),
+        ("sin_phase_relu", Activation::Sin { a: 1.3, b: 0.7, c: 0.4 }, mixed),
+    ] {
+        let case = golden["cases"].as_array().unwrap().iter().find(|case| case["name"] == name).unwrap();
+        let layers = case["layers"].as_array().unwrap().iter().map(|l| match l["type"].as_str().unwrap() {
+            "dense" => dense(8).std(l["w_std"].as_f64().unwrap(), l["b_std"].as_f64().unwrap()),
+            "relu" => relu(),
+            _ => activation.into(),
+        });
+        let network = Network::new([x.len()], layers.collect::<Vec<_>>()).unwrap();
+        let kernel = ntk::InfiniteKernel::new(&network).unwrap().replacing(activation, &Smooth::new(name, f, Some(slope)));
+        fn view(x: &[f64]) -> simd::Mat<'_, f64> {
+            simd::Mat::new(x, 1, x.len())
+        }
+        for (k, pair) in golden["ys"].as_array().unwrap().iter().enumerate().filter(|(_, pair)| pair["kind"] != "scaled") {
+            let Some(exact) = case["ntk"][k].as_f64() else { continue };
+            let y = numbers(&pair["y"]);
+            let found = kernel.ntk(view(&x), Some(view(&y)))[0];
+            let scale = (kernel.diagonal(view(&x)).ntk[0] * kernel.diagonal(view(&y)).ntk[0]).sqrt();
+            assert!((found - exact).abs() <= 1e-12 * scale, "{name}, {} {k}: {found:e}, exactly {exact:e}", pair["kind"]);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The kernels of a network whose layers are infinitely wide.
 
+mod blocks;
 mod dual;
 mod gelu;
 mod hermite;
@@ -16,6 +17,7 @@ use rayon::prelude::*;
 use rows::{Pairs, Strip};
 use simd::{Accumulate, Float, Mat, MatMut, gram, product};
 use stage::{Stage, closed, stages};
+use std::ops::Range;
 
 pub use dual::dual;
 pub use hermite::{SeriesTooLong, Smooth};
@@ -195,12 +197,7 @@ impl InfiniteKernel {
         rows.with_max_len(4).for_each(|(i, (nngp, ntk))| {
             // Of a symmetric kernel one triangle.
             let first = if two.is_some() { 0 } else { i };
-            for start in (first..n2).step_by(STRIP) {
-                let j = start..(start + STRIP).min(n2);
-                let strip = start_strip(&one, i, other, j.start, &nngp[j.clone()]);
-                let pairs = Pairs { one: &one.norms, i, two: &other.norms, j: j.clone() };
-                strip.finish(&self.stages, &pairs, &mut nngp[j.clone()], &mut ntk[j]);
-            }
+            self.row(&one, i, other, first..n2, &mut nngp[first..], &mut ntk[first..]);
         });
         if two.is_none() {
             rayon::join(|| mirror(&mut nngp, n1), || mirror(&mut ntk, n1));
@@ -240,6 +237,15 @@ impl InfiniteKernel {
             Strip::new(vec![T::ZERO], vec![T::ONE]).finish(&self.stages, &pairs, &mut nngp[i..=i], &mut ntk[i..=i]);
         }
         Diagonals { nngp, ntk }
+    }
+
+    /// The pairs of row `i` of `one` with rows `j` of `two`: from the products of their directions in `nngp` to both kernels.
+    fn row<T: Float>(&self, one: &Inputs<T>, i: usize, two: &Inputs<T>, j: Range<usize>, nngp: &mut [T], ntk: &mut [T]) {
+        for (start, (nngp, ntk)) in j.step_by(STRIP).zip(nngp.chunks_mut(STRIP).zip(ntk.chunks_mut(STRIP))) {
+            let strip = start_strip(one, i, two, start, nngp);
+            let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + nngp.len() };
+            strip.finish(&self.stages, &pairs, nngp, ntk);
+        }
     }
 
     #[track_caller]

@@ -1,0 +1,96 @@
+//! Kernels that are larger than memory, rows by rows.
+
+use super::{InfiniteKernel, Inputs, Kernels};
+use rayon::prelude::*;
+use simd::{Accumulate, Float, Mat, MatMut, product};
+use std::ops::Range;
+
+impl InfiniteKernel {
+    /// Both kernels as [`evaluate`](Self::evaluate) gives them, to the bit, in blocks of so many rows: `each` gets them in order, with
+    /// the rows that they are, `[rows, n2]`. An error of it ends the work.
+    ///
+    /// Besides the inputs, their norms and the series of smooth functions, memory holds four blocks at most. The price is that of
+    /// a symmetric kernel both triangles are computed.
+    ///
+    /// ```
+    /// use nn::{Network, dense, relu};
+    /// use ntk::InfiniteKernel;
+    /// use simd::Mat;
+    /// let kernel = InfiniteKernel::new(&Network::new([1], [dense(8), relu(), dense(1)]).unwrap())?;
+    /// let x = Mat::new(&[1.0, 2.0, -1.0], 3, 1);
+    /// let mut theta = Vec::new();
+    /// kernel.in_blocks(x, None, 2, |rows, block| {
+    ///     println!("rows {rows:?} of 3");
+    ///     theta.extend(block.ntk);
+    ///     Ok::<(), std::convert::Infallible>(())
+    /// }).unwrap();
+    /// assert_eq!(theta, kernel.ntk(x, None));
+    /// # Ok::<(), ntk::NoLimit>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first error of `each`.
+    ///
+    /// # Panics
+    /// As `evaluate`, and if a block has no rows.
+    #[track_caller]
+    pub fn in_blocks<T: Float, E>(
+        &self,
+        x1: Mat<T>,
+        x2: Option<Mat<T>>,
+        rows: usize,
+        mut each: impl FnMut(Range<usize>, Kernels<T>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        assert!(rows > 0, "a block has at least one row");
+        let one = self.inputs(x1);
+        let two = x2.map(|x2| self.inputs(x2));
+        for start in (0..one.rows).step_by(rows) {
+            let block = start..(start + rows).min(one.rows);
+            let kernels = match &two {
+                Some(two) => self.block(&one, block.clone(), two, 0),
+                None => self.block(&one, block.clone(), &one, start),
+            };
+            each(block, kernels)?;
+        }
+        Ok(())
+    }
+
+    /// Rows of the kernel; columns before `first` are computed as the other triangle, and so are those of the block below its diagonal.
+    fn block<T: Float>(&self, one: &Inputs<T>, block: Range<usize>, two: &Inputs<T>, first: usize) -> Kernels<T> {
+        let (n1, n2) = (block.len(), two.rows);
+        let symmetric = std::ptr::eq(one, two);
+        let mut kernels = Kernels { n1, n2, nngp: vec![T::ZERO; n1 * n2], ntk: vec![T::ZERO; n1 * n2] };
+        product(one.rows_of(block.clone()), two.directions().t(), Accumulate::Set, MatMut::new(&mut kernels.nngp, n1, n2));
+        let rows = kernels.nngp.par_chunks_mut(n2.max(1)).zip(kernels.ntk.par_chunks_mut(n2.max(1))).enumerate();
+        rows.with_max_len(4).for_each(|(k, (nngp, ntk))| {
+            let i = block.start + k;
+            let from = if symmetric { i } else { 0 };
+            self.row(one, i, two, from..n2, &mut nngp[from..], &mut ntk[from..]);
+        });
+        if symmetric {
+            // The columns before: row j of the kernel at the columns of the block, turned over.
+            let end = block.end;
+            let mut turned = Kernels { n1: end, n2: n1, nngp: vec![T::ZERO; end * n1], ntk: vec![T::ZERO; end * n1] };
+            product(one.rows_of(0..end), one.rows_of(block.clone()).t(), Accumulate::Set, MatMut::new(&mut turned.nngp, end, n1));
+            let columns = turned.nngp.par_chunks_mut(n1).zip(turned.ntk.par_chunks_mut(n1)).enumerate();
+            columns.with_max_len(4).for_each(|(j, (nngp, ntk))| {
+                let from = j.max(first) - first;
+                self.row(one, j, one, first + from..end, &mut nngp[from..], &mut ntk[from..]);
+            });
+            for k in 0..n1 {
+                for j in 0..first + k {
+                    kernels.nngp[k * n2 + j] = turned.nngp[j * n1 + k];
+                    kernels.ntk[k * n2 + j] = turned.ntk[j * n1 + k];
+                }
+            }
+        }
+        kernels
+    }
+}
+
+impl<T: Float> Inputs<T> {
+    /// The directions of some rows.
+    fn rows_of(&self, rows: Range<usize>) -> Mat<'_, T> {
+        Mat::new(&self.directions[rows.start * self.features..rows.end * self.features], rows.len(), self.features)
+    }
+}
