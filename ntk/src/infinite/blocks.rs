@@ -42,8 +42,8 @@ impl InfiniteKernel {
         mut each: impl FnMut(Range<usize>, Kernels<T>) -> Result<(), E>,
     ) -> Result<(), E> {
         assert!(rows > 0, "a block has at least one row");
-        let one = self.inputs(x1);
-        let two = x2.map(|x2| self.inputs(x2));
+        let inputs = |x| self.inputs(x).unwrap_or_else(|error| panic!("{error}"));
+        let (one, two) = (inputs(x1), x2.map(inputs));
         for start in (0..one.rows).step_by(rows) {
             let block = start..(start + rows).min(one.rows);
             let kernels = match &two {
