@@ -1,6 +1,7 @@
 //! Linear maps applied, forward and transposed.
 
-use crate::linear::{Fan, Features, Linear, Stack, Take};
+use crate::factors::{Fan, Features, Stack, Take};
+use crate::linear::Linear;
 use crate::scalar::{Scalar, Scratch};
 use crate::shape::Axis;
 use crate::windows::Windows;

@@ -58,6 +58,7 @@ mod catalog;
 mod check;
 mod dual;
 mod evaluate;
+mod factors;
 #[cfg(test)]
 mod faults;
 mod flow;
@@ -76,8 +77,9 @@ mod windows;
 
 pub use check::{CheckError, Checked, Differentiable, Point, check_grads};
 pub use dual::Dual;
+pub use factors::{Fan, Features, Stack, Take};
 pub use flow::{Flow, Refusal};
-pub use linear::{Fan, Features, Linear, Stack, Take};
+pub use linear::Linear;
 pub use modes::{Jacobian, Leaves, Linearized, Mode, linearize, value_and_gradient};
 pub use op::{Axes, Leaf, Node, Op, Var};
 pub use planes::Planes;

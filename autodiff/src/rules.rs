@@ -1,6 +1,7 @@
 //! The rule table: what the derivative of each operation is.
 
-use crate::linear::{Fan, Features, Linear, Stack, Take};
+use crate::factors::{Fan, Features, Stack, Take};
+use crate::linear::Linear;
 use crate::op::{Node, Op, Var};
 use crate::scalar::Scalar;
 use simd::Mat;

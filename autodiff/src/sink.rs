@@ -1,6 +1,7 @@
 //! Sinks: what a cotangent at a leaf means.
 
-use crate::linear::{Features, Linear};
+use crate::factors::Features;
+use crate::linear::Linear;
 use crate::modes::Leaves;
 use crate::op::Leaf;
 use crate::scalar::{Scalar, Scratch};
