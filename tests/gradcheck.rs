@@ -1,6 +1,6 @@
 //! Every derivative of random whole networks, with and without a loss: `check_grads` by property.
 
-use autodiff::{Differentiable, Phi, Point, Scalar, Shape, Tape, Var, check_grads};
+use autodiff::{CheckError, Differentiable, Phi, Point, Scalar, Shape, Tape, Var, check_grads};
 use nn::{
     Layer, Loss, Network, NormAxes, Padding, Parameterization, abs, avg_pool, conv, cos_of, dense, erf, exp, flatten, gaussian, gelu,
     global_avg_pool, identity, layer_norm, leaky_relu, max_pool, rbf, relu, residual, residual_with_shortcut, sigmoid, silu, sin_of,
@@ -20,7 +20,7 @@ impl Differentiable for Trained {
     fn record<T: Scalar>(&self, tape: &mut Tape<T>, inputs: &[Var], parameters: &[Var]) -> Var {
         let f = self.network.record(tape, parameters, inputs[0]);
         let Some(loss) = self.loss else { return f };
-        let shape = tape.shape(f).clone();
+        let shape = *tape.shape(f);
         let targets: Vec<T> = self.targets.iter().map(|&y| T::of(y)).collect();
         let y = tape.target(shape, &targets);
         loss.record(tape, f, y)
@@ -116,16 +116,18 @@ fn image_block(channels: usize, depth: u32) -> BoxedStrategy<Vec<Layer>> {
     if depth == 0 {
         return prop_oneof![2 => moved, 1 => pools, 1 => activation()].boxed();
     }
-    let around = (activation(), filters(channels)).prop_map(|(mut layers, filter)| {
-        layers.push(filter);
-        layers
-    });
+    let filtered = || {
+        (activation(), filters(channels)).prop_map(|(mut layers, filter)| {
+            layers.push(filter);
+            layers
+        })
+    };
     prop_oneof![
         2 => moved,
         1 => pools,
         1 => activation(),
-        1 => around.clone().prop_map(|layers| vec![residual(layers)]),
-        1 => (around, filters(channels), activation()).prop_map(|(mut layers, shortcut, last)| {
+        1 => filtered().prop_map(|layers| vec![residual(layers)]),
+        1 => (filtered(), filters(channels), activation()).prop_map(|(mut layers, shortcut, last)| {
             layers.extend(last);
             vec![residual_with_shortcut(layers, [shortcut])]
         }),
@@ -170,6 +172,20 @@ fn targets(examples: usize, outputs: usize, seed: u64) -> Vec<f64> {
     y
 }
 
+/// Checks a network at a point, and where differences alone are wrong, at two more: a network of images has hundreds of kinks (ReLU, |x|, maxima),
+/// and one in a thousand of them lies within a step of the differences. A rule that is wrong is wrong at all points.
+fn check(trained: &Trained, examples: usize, seed: u64) -> Result<(), CheckError> {
+    let mut found = Ok(());
+    for k in 0..3 {
+        let seed = seed.wrapping_add(k);
+        found = check_grads(trained, &point(&trained.network, examples, seed), seed).map(|_| ());
+        if !found.as_ref().is_err_and(|error| error.law.contains("differences")) {
+            break;
+        }
+    }
+    found
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -180,10 +196,9 @@ proptest! {
         examples in 1usize..5,
         seed in any::<u64>(),
     ) {
-        let at = point(&network, examples, seed);
         let targets = targets(examples, network.outputs(), seed);
         let trained = Trained { network, loss, targets };
-        if let Err(error) = check_grads(&trained, &at, seed) {
+        if let Err(error) = check(&trained, examples, seed) {
             return Err(TestCaseError::fail(format!("{error}\n{}", trained.network)));
         }
     }
@@ -197,7 +212,7 @@ impl Differentiable for Forgetful {
         let h = tape.affine(inputs[0], parameters[0], 1.0, None);
         let h = tape.map(Phi::Tanh, h);
         // Only the primal is copied, so that neither mode sees this use.
-        let shape = tape.shape(parameters[0]).clone();
+        let shape = *tape.shape(parameters[0]);
         let copy: Vec<T> = tape.value(parameters[0]).iter().map(|w| T::of(w.primal())).collect();
         let copy = tape.constant(shape, &copy);
         let back = tape.transpose(copy);

@@ -117,11 +117,11 @@ fn bookkeeping() {
 fn network() {
     let at = point();
     let mut tape = Tape::<f32>::new();
-    let parameters: Vec<Var> = at.parameters.iter().map(|(shape, w)| tape.parameter(shape.clone(), w)).collect();
+    let parameters: Vec<Var> = at.parameters.iter().map(|(shape, w)| tape.parameter(*shape, w)).collect();
     let mark = tape.mark();
     let record = |tape: &mut Tape<f32>| {
         tape.rewind(mark);
-        let x = tape.input(at.inputs[0].0.clone(), &at.inputs[0].1);
+        let x = tape.input(at.inputs[0].0, &at.inputs[0].1);
         Network.record(tape, &[x], &parameters)
     };
     let tangents: Vec<Vec<f32>> = at.parameters.iter().enumerate().map(|(i, (_, w))| values(w.len(), 50 + i as u64)).collect();

@@ -235,7 +235,8 @@ fn per_example(tape: &Tape<f64>, output: Var, two: &[f64]) -> f64 {
 /// | several lanes at once and one by one | 1e-14 |
 /// | per-example gradients sum to the gradient | 1e-13 |
 ///
-/// Errors are relative to `1 + ` the norms of what is compared.
+/// Errors are relative to `1 + ` the norms of what is compared. What holds where a derivative does not exist is in the
+/// [conventions](crate#conventions).
 ///
 /// ```
 /// use autodiff::{Differentiable, Phi, Point, Scalar, Shape, Tape, Var, check_grads};

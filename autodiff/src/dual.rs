@@ -71,6 +71,7 @@ impl<T: Scalar> AddAssign for Dual<T> {
 fn derivative<T: Scalar>(phi: Phi, x: T, y: T) -> T {
     match phi {
         Phi::Relu if x.primal() > 0.0 => T::ONE,
+        Phi::Relu | Phi::Abs | Phi::LeakyRelu(_) if x.primal().is_nan() => x,
         Phi::Relu => T::ZERO,
         Phi::Erf => T::of(std::f64::consts::FRAC_2_SQRT_PI) * T::phi(Phi::Exp, -(x * x)),
         Phi::Tanh => (T::ONE - y) * (T::ONE + y),
@@ -262,13 +263,20 @@ impl<T: Scalar> Scalar for Dual<T> {
     fn softmax(x: Mat<'_, Self>, log_sum_exp: &mut [Self], softmax: &mut [Self]) {
         let n = x.cols();
         for i in 0..x.rows() {
+            if n == 0 {
+                log_sum_exp[i] = Self::of(f64::NEG_INFINITY);
+                continue;
+            }
             // The shift is a constant: it cancels in value and in every derivative.
-            let shift = (0..n).map(|j| x.at(i, j).primal()).fold(f64::NEG_INFINITY, f64::max);
-            let shift = Self::of(if shift.is_finite() { shift } else { 0.0 });
+            let largest = (0..n).map(|j| x.at(i, j).primal()).fold(f64::NEG_INFINITY, f64::max);
+            let shift = Self::of(largest);
             let row = &mut softmax[i * n..(i + 1) * n];
             let mut sum = Self::ZERO;
             for (j, p) in row.iter_mut().enumerate() {
-                *p = Self::phi(Phi::Exp, x.at(i, j) - shift);
+                let x = x.at(i, j);
+                // Entries equal to an infinite maximum share the mass equally, as they do without tangents.
+                let difference = if x.primal() == largest && largest.is_infinite() { Dual { re: T::ZERO, eps: x.eps } } else { x - shift };
+                *p = Self::phi(Phi::Exp, difference);
                 sum += *p;
             }
             for p in row.iter_mut() {

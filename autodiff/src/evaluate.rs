@@ -95,13 +95,14 @@ fn zip<T: Scalar>(out: &mut [T], x: &[T], y: &[T], f: impl Fn(T, T) -> T) {
 
 /// Row by row the norm and the unit vector, which is zero for a row of zeros.
 ///
-/// A row is divided by a power of two close to its largest entry first, so that squares neither overflow nor vanish.
+/// A row is divided by a power of two close to its largest entry first, so that squares neither overflow nor vanish. Subnormal rows are divided by
+/// 2⁻¹⁰⁰⁰, which leaves the tangents of duals finite.
 fn norms<T: Scalar>(x: Mat<'_, T>, norms: &mut [T], units: &mut [T]) {
     let n = x.cols();
     for (i, norm) in norms.iter_mut().enumerate() {
         let unit = &mut units[i * n..(i + 1) * n];
         let largest = (0..n).fold(0.0, |m: f64, j| m.max(x.at(i, j).primal().abs()));
-        let scale = T::of(if largest > 0.0 && largest.is_finite() { largest.log2().floor().exp2() } else { 1.0 });
+        let scale = T::of(if largest > 0.0 && largest.is_finite() { largest.log2().floor().max(-1000.0).exp2() } else { 1.0 });
         put(Accumulate::Set, unit, (0..n).map(|j| x.at(i, j) / scale));
         let sum = unit.iter().fold(T::ZERO, |sum, &u| sum + u * u);
         if sum.primal() == 0.0 {

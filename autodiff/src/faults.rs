@@ -119,8 +119,8 @@ mod tests {
 
     fn record(case: Case, at: &Point) -> Tape<f64> {
         let mut tape = Tape::new();
-        let parameters: Vec<Var> = at.parameters.iter().map(|(shape, x)| tape.parameter(shape.clone(), x)).collect();
-        let inputs: Vec<Var> = at.inputs.iter().map(|(shape, x)| tape.input(shape.clone(), x)).collect();
+        let parameters: Vec<Var> = at.parameters.iter().map(|(shape, x)| tape.parameter(*shape, x)).collect();
+        let inputs: Vec<Var> = at.inputs.iter().map(|(shape, x)| tape.input(*shape, x)).collect();
         case.record(&mut tape, &inputs, &parameters);
         tape
     }

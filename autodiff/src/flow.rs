@@ -78,10 +78,12 @@ impl<T: Scalar> Flow<T> {
 impl<T: Scalar> Tape<T> {
     /// Forward mode: the tangent of `output`, `lanes` directions at once.
     ///
-    /// `tangent` gives the tangent of a leaf as `[lanes, shape]`, or `None` for zero. The result is `[lanes, shape of output]`, or
+    /// `tangent` gives the tangent of an input or a parameter as `[lanes, shape]`, or `None` for zero. The result is `[lanes, shape of output]`, or
     /// `None` if it is zero because no tangent reaches the output.
     pub fn push<'f>(&self, output: Var, lanes: usize, tangent: impl Fn(Leaf) -> Option<&'f [T]>, flow: &'f mut Flow<T>) -> Option<&'f [T]> {
         let nodes = &self.nodes()[..=output.index()];
+        // Constants are not differentiated, here as little as in a pull.
+        let tangent = |leaf: Leaf| if leaf == Leaf::Constant { None } else { tangent(leaf) };
         flow.lay_out(nodes, |node| if node.leaf().is_some() { 0 } else { lanes });
         if let Some(leaf) = nodes[output.index()].leaf() {
             return tangent(leaf);

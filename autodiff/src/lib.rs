@@ -13,6 +13,33 @@
 //!   example, Gauss–Newton products, Taylor models.
 //! - [`check_grads`] holds all of this against differences and against itself.
 //!
+//! # Conventions
+//!
+//! Where a derivative does not exist, or a value is taken of nothing, this is what holds, in both modes, for duals, and per example:
+//!
+//! | where | value | derivative |
+//! |---|---|---|
+//! | ReLU, the absolute value at 0 | 0 | 0 |
+//! | `LeakyRelu(α)` at 0 | 0 | α |
+//! | square root at 0 | 0 | ∞ |
+//! | `max_pool` of equal cells | their value | all of it to the first, in the order of the window |
+//! | `max_pool` of a window beyond the edge | −∞ | 0 |
+//! | `sum_pool`, `avg_pool`, `patches` beyond the edge | zeros, which count in the mean | 0 |
+//! | `norm` of a row of zeros, or of nothing | 0 | 0 |
+//! | `powf(x, 0)` | 1, of 0 and of NaN too | 0 |
+//! | `powf(0, p)` | 0 for p > 0, ∞ for p < 0 | `p·0ᵖ⁻¹`: 0 for p > 1, 1 for p = 1, ∞ for 0 < p < 1, −∞ for p < 0 |
+//! | `powf(x, p)` of x < 0, p not whole | NaN | NaN |
+//! | `ln` at 0 | −∞ | ∞ |
+//! | `x/0` | ±∞, and NaN for 0/0 | with respect to `x` ∞, to the divisor ∓∞ |
+//! | sum of nothing | 0 | nothing |
+//! | mean of nothing | NaN | NaN |
+//! | `log_sum_exp` of nothing | −∞ | nothing |
+//! | `log_sum_exp` where the maximum is ±∞ | the maximum | 1/m for each of the m entries equal to it, else 0 |
+//! | `softmax` where the maximum is ±∞ | NaN where an entry is equal to it | NaN |
+//! | NaN in a function, `norm`, `max_pool`, `log_sum_exp` | NaN | NaN; of `max_pool` 1, to the first NaN |
+//!
+//! An infinite derivative times a tangent of 0 is NaN, as infinity times zero is.
+//!
 //! Axis 0 of a value is the examples where its [`Node`] says so, never because of its extent. Tensors have up to four axes and are
 //! read as matrices, the last axis the columns and all others together the rows, or around an [`Axis`].
 //!
@@ -50,7 +77,7 @@ pub use check::{CheckError, Checked, Differentiable, Point, check_grads};
 pub use dual::{Dual, Planes};
 pub use flow::{Flow, Refusal};
 pub use linear::{Fan, Features, Linear, Stack, Take};
-pub use modes::{Jacobian, Leaves, Linearized, Mode, value_and_gradient};
+pub use modes::{Jacobian, Leaves, Linearized, Mode, linearize, value_and_gradient};
 pub use op::{Axes, Leaf, Node, Op, Var};
 pub use scalar::{Scalar, Scratch};
 pub use second::{Hessian, Taylor};

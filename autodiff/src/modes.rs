@@ -83,7 +83,7 @@ pub(crate) fn leaves<T: Scalar, U: Scalar>(tape: &mut Tape<U>, at: &Point<T>, li
 /// A function at a point: one recording, for any number of tangents and cotangents.
 ///
 /// ```
-/// use autodiff::{Differentiable, Leaves, Linearized, Point, Scalar, Shape, Tape, Var, Wrt};
+/// use autodiff::{Differentiable, Leaves, Point, Scalar, Shape, Tape, Var, Wrt, linearize};
 /// struct Norm;
 /// impl Differentiable for Norm {
 ///     fn record<T: Scalar>(&self, tape: &mut Tape<T>, inputs: &[Var], _: &[Var]) -> Var {
@@ -91,7 +91,7 @@ pub(crate) fn leaves<T: Scalar, U: Scalar>(tape: &mut Tape<U>, at: &Point<T>, li
 ///     }
 /// }
 /// let at = Point { inputs: vec![(Shape::from([1, 2]), vec![3.0, 4.0])], parameters: vec![] };
-/// let mut norm = Linearized::new(&Norm, &at);
+/// let mut norm = linearize(&Norm, &at);
 /// assert_eq!(norm.value(), [5.0]);
 /// // Two directions at once.
 /// assert_eq!(norm.jvp(2, &Leaves::of_inputs(vec![vec![1.0, 0.0, 0.0, 10.0]])), [0.6, 8.0]);
@@ -297,6 +297,11 @@ impl<T: Scalar> Linearized<T> {
             }
         }
     }
+}
+
+/// Records `f` at a point, once, for any number of tangents and cotangents: [`Linearized::new`].
+pub fn linearize<T: Scalar, F: Differentiable>(f: &F, at: &Point<T>) -> Linearized<T> {
+    Linearized::new(f, at)
 }
 
 fn each_block<T>(blocks: &mut Leaves<T>, mut f: impl FnMut(Leaf, &mut [T])) {

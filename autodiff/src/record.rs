@@ -162,6 +162,10 @@ impl<T: Scalar> Tape<T> {
     #[track_caller]
     pub fn mean_axes(&mut self, x: Var, axes: Range<usize>) -> Var {
         let n = self.shape(x).axes(axes.clone()).n;
+        if n == 0 {
+            let nothing = self.sum_axes(x, axes, 1.0);
+            return self.scale(nothing, f64::NAN);
+        }
         self.sum_axes(x, axes, 1.0 / n as f64)
     }
 

@@ -1,4 +1,4 @@
-//! What must not change a derivative: scaling and adding directions, the order of examples, strides, what a buffer held before.
+//! What must not change a derivative: scaling and adding directions, strides, what a buffer held before.
 
 use autodiff::{Accumulate, Differentiable, Factors, Flow, Gradient, Leaf, Linear, Mat, PerExample, Phi, Point, Scalar, Scratch, Shape};
 use autodiff::{Tape, Var, Wrt, check_grads};
@@ -16,16 +16,6 @@ const OUTPUTS: [Output; 3] = [Output::Values, Output::RowDot, Output::LogSumExp]
 /// Columns of the input, and of the hidden layer.
 const N_IN: usize = 5;
 const HIDDEN: usize = 3;
-
-impl Output {
-    /// Columns of the output.
-    fn cols(self) -> usize {
-        match self {
-            Output::Values => N_IN,
-            Output::RowDot | Output::LogSumExp => 1,
-        }
-    }
-}
 
 impl Differentiable for Output {
     fn record<T: Scalar>(&self, tape: &mut Tape<T>, inputs: &[Var], parameters: &[Var]) -> Var {
@@ -148,42 +138,6 @@ proptest! {
             let (exact, y) = record::<f64>(f, &values(n * N_IN, seed));
             let double = pushed(&exact, y, &directions(n, seed + 1));
             assert_close(&jt.iter().map(|&v| f64::from(v)).collect::<Vec<_>>(), &double, 1e-5);
-        }
-    }
-
-    /// Examples do not feel each other: values, tangents, cotangents of inputs and per-example gradients of any selection of examples
-    /// (permuted, repeated, left out) are the selection of the derivatives, to the bit.
-    #[test]
-    fn selecting_examples_selects_derivatives_to_the_bit(
-        n in 1usize..40,
-        picks in prop::collection::vec(any::<prop::sample::Index>(), 1..40),
-        seed in 0u64..1000,
-    ) {
-        let picks: Vec<usize> = picks.iter().map(|p| p.index(n)).collect();
-        let select = |rows: &[f64], len: usize| -> Vec<f64> { picks.iter().flat_map(|&i| &rows[i * len..(i + 1) * len]).copied().collect() };
-        for f in OUTPUTS {
-            let (x, cols) = (values::<f64>(n * N_IN, seed), f.cols());
-            let ((tape, y), (tape2, y2)) = (record(f, &x), record(f, &select(&x, N_IN)));
-            prop_assert_eq!(tape2.value(y2), &select(tape.value(y), cols)[..]);
-
-            let t = directions::<f64>(n, seed + 1);
-            let t2 = [select(&t[0], N_IN), t[1].clone(), t[2].clone()];
-            prop_assert_eq!(pushed(&tape2, y2, &t2), select(&pushed(&tape, y, &t), cols));
-
-            let c: Vec<f64> = values(n * cols, seed + 3);
-            let c2 = select(&c, cols);
-            let (g, g2) = (pulled(&tape, y, &c), pulled(&tape2, y2, &c2));
-            prop_assert_eq!(&g2[0], &select(&g[0], N_IN));
-
-            let (mut rows, mut rows2) = (PerExample::new(), PerExample::new());
-            tape.pull_once(y, &c, &mut rows).unwrap();
-            tape2.pull_once(y2, &c2, &mut rows2).unwrap();
-            for (p, len) in [N_IN * HIDDEN, HIDDEN].into_iter().enumerate() {
-                prop_assert_eq!(rows2.parameter(p), &select(rows.parameter(p), len)[..]);
-                // The gradient of the selection is the sum of what was selected.
-                let sum: Vec<f64> = (0..len).map(|j| picks.iter().map(|&i| rows.parameter(p)[i * len + j]).sum()).collect();
-                assert_close(&g2[1 + p], &sum, 1e-13);
-            }
         }
     }
 

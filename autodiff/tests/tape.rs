@@ -277,3 +277,43 @@ fn one_number_for_each_example_is_no_row_of_a_product() {
     let w = tape.parameter([3, 2], &W);
     tape.affine(x, w, 1.0, None);
 }
+
+/// `∂/∂y f(x, y)` by a tape of its own, backward and forward.
+fn derivatives<T: Scalar>(x: T, y: T, f: impl Fn(&mut Tape<T>, Var, Var) -> Var) -> [T; 2] {
+    let mut tape = Tape::new();
+    let (x, y) = (tape.target([1], &[x]), tape.input([1], &[y]));
+    let z = f(&mut tape, x, y);
+    let mut gradient = Gradient::new(Wrt::INPUTS);
+    tape.pull_once(z, &[T::ONE], &mut gradient).unwrap();
+    let one = [T::ONE];
+    let pushed = tape.push(z, 1, |_| Some(&one), &mut Flow::new()).unwrap()[0];
+    [gradient.input(0)[0], pushed]
+}
+
+#[test]
+fn a_function_that_takes_a_derivative_by_a_tape_can_itself_be_differentiated() {
+    let x = Dual { re: 3.0, eps: 1.0 };
+    // d/dx [x · d/dy (x + y)] = 1, at any x and y; confusion gives 2.
+    for inner in derivatives(x, Dual::of(5.0), |tape, x, y| tape.add(x, y)) {
+        assert_eq!((x * inner).eps, 1.0);
+    }
+    // d/dx [d/dy (x y²) at y = x] = d/dx 2x² = 4x, with x in both places.
+    for inner in derivatives(x, x, |tape, x, y| {
+        let square = tape.mul(y, y);
+        tape.mul(x, square)
+    }) {
+        assert_eq!((inner.re, inner.eps), (18.0, 12.0));
+    }
+    // And once more: d/dx (x · d/dy (y · d/dz (x y z))) = d/dx (x · 2xy) = 4xy, a tape in a tape under a dual.
+    let second = |x: Dual<f64>, y: f64| {
+        let y = Dual { re: Dual::of(y), eps: Dual::of(1.0) };
+        let outer = Dual { re: x, eps: Dual::of(0.0) };
+        let [inner, _] = derivatives(outer, Dual::of(7.0), |tape, x, z| {
+            let y = tape.target([1], &[y]);
+            let xy = tape.mul(x, y);
+            tape.mul(xy, z)
+        });
+        x * (y * inner).eps
+    };
+    assert_eq!(second(x, 5.0), Dual { re: 90.0, eps: 60.0 });
+}

@@ -166,46 +166,118 @@ pub fn relu() -> Layer {
 }
 
 /// The error function `erf(x) = 2/√π ∫₀ˣ exp(−t²) dt`.
+///
+/// ```
+/// use nn::{Network, dense, erf};
+/// let network = Network::new([1], [erf(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - 0.520_499_877_813_046_5).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn erf() -> Layer {
     Activation::Phi(Phi::Erf).into()
 }
 
 /// The hyperbolic tangent.
+///
+/// ```
+/// use nn::{Network, dense, tanh};
+/// let network = Network::new([1], [tanh(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - 0.5_f64.tanh()).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn tanh() -> Layer {
     Activation::Phi(Phi::Tanh).into()
 }
 
 /// The exponential function.
+///
+/// ```
+/// use nn::{Network, dense, exp};
+/// let network = Network::new([1], [exp(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - 0.5_f64.exp()).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn exp() -> Layer {
     Activation::Phi(Phi::Exp).into()
 }
 
 /// The logistic function `σ(x) = 1/(1 + exp(−x))`.
+///
+/// ```
+/// use nn::{Network, dense, sigmoid};
+/// let network = Network::new([1], [sigmoid(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - 1.0 / (1.0 + (-0.5_f64).exp())).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn sigmoid() -> Layer {
     Activation::Phi(Phi::Sigmoid).into()
 }
 
 /// `ln(1 + exp(x))`, a smooth rectifier.
+///
+/// ```
+/// use nn::{Network, dense, softplus};
+/// let network = Network::new([1], [softplus(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - (1.0 + 0.5_f64.exp()).ln()).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn softplus() -> Layer {
     Activation::Phi(Phi::Softplus).into()
 }
 
 /// `x·Φ(x)` with `Φ(x) = ½ (1 + erf(x/√2))`, the exact one and not its approximation by tanh (Hendrycks and Gimpel 2016).
+///
+/// ```
+/// use nn::{Network, dense, gelu};
+/// let network = Network::new([1], [gelu(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[1.0])[0];
+/// assert!((f - 0.841_344_746_068_542_9).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn gelu() -> Layer {
     Activation::Phi(Phi::Gelu).into()
 }
 
 /// `x·σ(x) = x/(1 + exp(−x))`, also called swish (Elfwing, Uchibe and Doya 2018).
+///
+/// ```
+/// use nn::{Network, dense, silu};
+/// let network = Network::new([1], [silu(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - 0.5 / (1.0 + (-0.5_f64).exp())).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn silu() -> Layer {
     Activation::Phi(Phi::Silu).into()
 }
 
 /// The sine; [`sin_of`] has parameters.
+///
+/// ```
+/// use nn::{Network, dense, sin};
+/// let network = Network::new([1], [sin(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - 0.5_f64.sin()).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn sin() -> Layer {
     sin_of(1.0, 1.0, 0.0)
 }
 
 /// The cosine; [`cos_of`] has parameters.
+///
+/// ```
+/// use nn::{Network, dense, cos};
+/// let network = Network::new([1], [cos(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - 0.5_f64.cos()).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn cos() -> Layer {
     cos_of(1.0, 1.0, 0.0)
 }
@@ -224,11 +296,27 @@ pub fn sin_of(a: f64, b: f64, c: f64) -> Layer {
 }
 
 /// `a·cos(b·x + c)`, with any finite parameters.
+///
+/// ```
+/// use nn::{Network, dense, cos_of};
+/// let network = Network::new([1], [cos_of(2.0, 3.0, 1.0), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - 2.0 * 2.5_f64.cos()).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn cos_of(a: f64, b: f64, c: f64) -> Layer {
     Activation::Cos { a, b, c }.into()
 }
 
 /// `|x|`, with derivative 0 at 0.
+///
+/// ```
+/// use nn::{Network, dense, abs};
+/// let network = Network::new([1], [abs(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[-0.5])[0];
+/// assert!((f - 0.5).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn abs() -> Layer {
     Activation::Phi(Phi::Abs).into()
 }
@@ -249,16 +337,40 @@ pub fn leaky_relu(alpha: f64) -> Layer {
 
 /// `√2·sin(√(2γ)·x + π/4)`, whose kernel at infinite width is the Gaussian one: `E[φ(u) φ(v)] = exp(−γ·E(u − v)²)` (random features,
 /// Rahimi and Recht 2007). `γ` is a finite number of at least 0.
+///
+/// ```
+/// use nn::{Network, dense, rbf};
+/// let network = Network::new([1], [rbf(2.0), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - 2_f64.sqrt() * (1.0 + std::f64::consts::FRAC_PI_4).sin()).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn rbf(gamma: f64) -> Layer {
     Activation::Rbf { gamma }.into()
 }
 
 /// `exp(−x²)`.
+///
+/// ```
+/// use nn::{Network, dense, gaussian};
+/// let network = Network::new([1], [gaussian(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - (-0.25_f64).exp()).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn gaussian() -> Layer {
     Activation::Gaussian.into()
 }
 
 /// `x`: a layer that does nothing.
+///
+/// ```
+/// use nn::{Network, dense, identity};
+/// let network = Network::new([1], [identity(), dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[0.5])[0];
+/// assert!((f - 0.5).abs() < 1e-15);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn identity() -> Layer {
     Activation::Identity.into()
 }

@@ -243,6 +243,15 @@ pub fn residual(layers: impl Into<Vec<Layer>>) -> Layer {
 }
 
 /// `layers(x) + shortcut(x)`.
+///
+/// ```
+/// use nn::{Network, conv, global_avg_pool, relu, residual_with_shortcut};
+/// // Both ways halve the image, and only equal shapes add up.
+/// let block = residual_with_shortcut([conv(8, [3, 3]).stride([2, 2]), relu()], [conv(8, [1, 1]).stride([2, 2])]);
+/// let network = Network::new([6, 6, 3], [block, global_avg_pool()])?;
+/// assert_eq!(network.outputs(), 8);
+/// # Ok::<(), nn::ModelError>(())
+/// ```
 pub fn residual_with_shortcut(layers: impl Into<Vec<Layer>>, shortcut: impl Into<Vec<Layer>>) -> Layer {
     Layer::Residual(Residual { layers: layers.into(), shortcut: shortcut.into() })
 }

@@ -5,7 +5,7 @@
 //!
 //! - builders: [`dense`], [`conv`], [`avg_pool`], [`sum_pool`], [`max_pool`], [`global_avg_pool`], [`flatten`], [`layer_norm`],
 //!   [`residual`], and the [`ACTIVATIONS`] [`relu`], [`erf`], [`tanh`], [`exp`], [`sigmoid`], [`softplus`], [`gelu`], [`silu`], [`sin`],
-//!   [`cos`], [`abs`], [`leaky_relu`], [`rbf`], [`gaussian`], [`identity`];
+//!   [`cos`], [`abs`], [`leaky_relu`], [`rbf`], [`gaussian`], [`identity`]; [`Network`] prints itself as a table of its layers;
 //! - parameterizations: one table by [`Role`], [`scaling`];
 //! - initial values that are addressed by (seed, parameter, index): [`Network::init`];
 //! - [`train`]ing by stochastic gradient descent;

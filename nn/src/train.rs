@@ -60,7 +60,7 @@ impl<'n, T: Scalar> Trainer<'n, T> {
         Trainer { network, loss, tape, parameters, start, flow: Flow::new(), gradient: Gradient::new(Wrt::PARAMETERS) }
     }
 
-    /// One step of gradient descent on a batch `x`, `[examples, features]`, with targets `y`, `[examples, outputs]`. Returns the loss
+    /// One step of gradient descent on a batch `x` of inputs of the network, with targets `y`, `[examples, outputs]`. Returns the loss
     /// before the step. If that is not finite, or if the step would make a parameter not finite (then infinity is returned), the
     /// parameters stay as they are.
     ///
@@ -111,7 +111,7 @@ impl<'n, T: Scalar> Trainer<'n, T> {
     }
 }
 
-/// Trains on `x`, `[examples, features]`, and `y`, `[examples, outputs]`. Before every step, and once more after the last, `observe` sees the
+/// Trains on inputs `x` of the network and `y`, `[examples, outputs]`. Before every step, and once more after the last, `observe` sees the
 /// number of steps that were taken and the trainer, and may end the training.
 ///
 /// The same seed gives the same bits at any number of threads.

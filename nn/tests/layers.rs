@@ -194,6 +194,9 @@ fn every_layer_obeys_every_law_of_derivatives() {
         for axes in [NormAxes::Channels, NormAxes::All] {
             assert_derivatives(&Network::new(shape, [first(), layer_norm().over(axes).eps(0.1), flatten()]).unwrap(), seed);
         }
+        // With the default of eps where no variance is near 0.
+        let wide = || conv(9, [1, 1]).std(1.5, 0.4);
+        assert_derivatives(&Network::new(shape, [wide(), layer_norm(), flatten(), layer_norm().over(NormAxes::All)]).unwrap(), seed);
         for activation in ACTIVATIONS.map(Layer::from) {
             assert_derivatives(&Network::new(shape, [first(), activation.clone(), flatten(), dense(2), activation]).unwrap(), seed);
         }

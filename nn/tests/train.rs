@@ -1,7 +1,10 @@
 //! Training against closed forms, differences and itself.
 
 use autodiff::{Flow, Gradient, Tape, Wrt};
-use nn::{Diverged, Loss, Network, Parameterization, Sgd, Trainer, dense, erf, normals, relu, residual, tanh, train};
+use nn::{
+    Diverged, Loss, Network, Parameterization, Sgd, Trainer, conv, dense, erf, flatten, layer_norm, max_pool, normals, relu, residual,
+    tanh, train,
+};
 use rayon::ThreadPoolBuilder;
 use std::ops::ControlFlow::{Break, Continue};
 
@@ -192,6 +195,28 @@ fn trained(seed: u64) -> Vec<Vec<f64>> {
     let mut trainer = Trainer::new(&network, &network.init(3).unwrap(), Loss::SquaredError);
     train(&mut trainer, &x, &y, Sgd { rate: 0.2, batch: Some(48), steps: 12, seed }, |_, _| Continue(())).unwrap();
     trainer.parameters()
+}
+
+#[test]
+fn a_network_of_images_is_trained_to_the_same_bits_on_any_number_of_threads() {
+    let layers = [conv(20, [3, 3]), relu(), max_pool([2, 2]), residual([conv(20, [3, 3]), tanh()]), layer_norm(), flatten(), dense(3)];
+    let network = Network::nchw([2, 12, 12], layers).unwrap();
+    let n = 70;
+    let (x, y) = (normals::<f64>(1, 90, n * network.n_inputs()), normals::<f64>(1, 91, n * 3));
+    let trained = || {
+        let mut losses = Vec::new();
+        let mut trainer = Trainer::new(&network, &network.init(3).unwrap(), Loss::SquaredError);
+        for _ in 0..10 {
+            losses.push(trainer.step(&x, &y, 0.2));
+        }
+        (losses, bits(&trainer.parameters()))
+    };
+    let want = trained();
+    assert!(want.0.windows(2).all(|pair| pair[1] < pair[0]) && want.0[9] < 0.8 * want.0[0], "{:?}", want.0);
+    for threads in [1, 2, 7] {
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert!(pool.install(trained) == want, "{threads} threads");
+    }
 }
 
 #[test]

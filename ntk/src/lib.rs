@@ -11,7 +11,7 @@
 //! - [`Flow`]: what gradient flow makes of a network whose kernel stays as it is, at any time.
 //! - [`ntk_ensemble`], [`nngp_ensemble`], [`ntkgp_posterior`]: mean and covariance over infinitely many networks.
 //!
-//! Arrays are row-major; inputs are `[examples, features]`.
+//! Arrays are row-major; inputs are `[examples, features]`, or images in the layout of their network.
 #![forbid(unsafe_code)]
 
 mod empirical;

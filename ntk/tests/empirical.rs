@@ -174,22 +174,31 @@ enum Tied {
     Biases,
     /// Two sites for each example, summed by a product of rows.
     Sites,
+    /// A weight on the left of the sites, and the same on their right.
+    Left,
+    /// Weights that are slices, gathered rows, and reshapes of parameters, side by side.
+    Pieces,
+    /// A parameter repeated for all examples, and a scaled and transposed one.
+    Repeated,
 }
 
-const TIED: [Tied; 6] = [Tied::Twice, Tied::Transposed, Tied::Mixed, Tied::Composed, Tied::Biases, Tied::Sites];
+const TIED: [Tied; 9] =
+    [Tied::Twice, Tied::Transposed, Tied::Mixed, Tied::Composed, Tied::Biases, Tied::Sites, Tied::Left, Tied::Pieces, Tied::Repeated];
 
 impl<T: Scalar> Function<T> for Tied {
     fn input_shape(&self, entries: usize) -> Shape {
         match self {
-            Tied::Sites => Shape::from([entries / 4, 2, 2]),
-            Tied::Twice | Tied::Transposed | Tied::Mixed | Tied::Composed | Tied::Biases => Shape::from([entries / 4, 4]),
+            Tied::Sites | Tied::Left => Shape::from([entries / 4, 2, 2]),
+            Tied::Twice | Tied::Transposed | Tied::Mixed | Tied::Composed | Tied::Biases | Tied::Pieces | Tied::Repeated => {
+                Shape::from([entries / 4, 4])
+            }
         }
     }
 
     fn parameters(&self, tape: &mut Tape<T>) -> Vec<Var> {
         let n = match self {
-            Tied::Sites => 2,
-            Tied::Twice | Tied::Transposed | Tied::Mixed | Tied::Composed | Tied::Biases => 4,
+            Tied::Sites | Tied::Left => 2,
+            Tied::Twice | Tied::Transposed | Tied::Mixed | Tied::Composed | Tied::Biases | Tied::Pieces | Tied::Repeated => 4,
         };
         vec![
             tape.parameter([n, n], &nn::normals::<T>(5, 0, n * n)),
@@ -240,6 +249,34 @@ impl<T: Scalar> Function<T> for Tied {
                 let h = tape.map(Phi::Tanh, h);
                 let g = tape.affine(h, v, 0.5, None);
                 tape.row_dot(h, g)
+            }
+            Tied::Left => {
+                let h = tape.product(w, x, 0.5);
+                let h = tape.map(Phi::Tanh, h);
+                let h = tape.product(h, w, 0.7);
+                let h = tape.product(v, h, 0.9);
+                tape.sum_axes(h, 1..2, 0.6)
+            }
+            Tied::Pieces => {
+                let half = tape.slice(w, 1, 1..3);
+                let rows = tape.constant([4], &[3.0, 0.0, 3.0, 1.0].map(T::of));
+                let gathered = tape.gather(v, rows);
+                let both = tape.concat(&[half, gathered, w], 1);
+                let h = tape.affine(x, both, 0.5, None);
+                let h = tape.map(Phi::Tanh, h);
+                let h = tape.slice(h, 1, 1..9);
+                let filter = tape.reshape(w, [8, 2]);
+                tape.affine(h, filter, 0.7, None)
+            }
+            Tied::Repeated => {
+                let row = tape.broadcast(b, 0..1, x);
+                let h = tape.mul(row, x);
+                let scaled = tape.scale(w, 0.5);
+                let back = tape.transpose(scaled);
+                let h = tape.affine(h, back, 0.7, Some((b, 0.3)));
+                let row = tape.row_dot(w, v);
+                let row = tape.broadcast(row, 0..1, h);
+                tape.add(h, row)
             }
         }
     }

@@ -332,6 +332,6 @@ fn main() {
     grams::<f32>(&pools, single);
     convolutions(&pools, single);
     table_of_maps(&pools[0].1);
-    products::<f64>(&pools[..1], double);
-    grams::<f64>(&pools[..1], double);
+    products::<f64>(&pools, double);
+    grams::<f64>(&pools, double);
 }

@@ -13,8 +13,16 @@ use crate::{Accumulate, Float, Mat, MatMut};
 /// sum stays small, and what a piece needs of either factor stays in the first two caches.
 pub(crate) const DEPTH: usize = 256;
 
-/// Tiles of columns that are packed together: whole pages and cache lines of the right factor are read so.
+/// Tiles of columns that are packed together: whole cache lines of the right factor are read so.
 const GROUP: usize = 6;
+
+/// Rows of a left factor that are gone through together, in bytes of a column: a piece of them stays in the second cache.
+const ROW_BYTES: usize = 768;
+
+/// Rows of a left factor that are gone through together.
+pub(crate) const fn most_rows<T>() -> usize {
+    ROW_BYTES / size_of::<T>()
+}
 
 /// The part of the first cache, in bytes, that is meant for tiles of the right factor.
 const FIRST_CACHE: usize = 1 << 14;
@@ -24,7 +32,9 @@ const FIRST_CACHE: usize = 1 << 14;
 pub(crate) enum Left<'a, T> {
     /// Read where it is.
     View(Mat<'a, T>),
-    /// Copied a piece of the sum over k at a time, row after row without gaps.
+    /// Its rows in panels of [`M`], so that a tile reads its numbers in order.
+    Panels(Panels<'a, T>),
+    /// Packed into such panels a piece of the sum over k at a time, when it is needed.
     Packed(Mat<'a, T>),
 }
 
@@ -33,7 +43,7 @@ pub(crate) enum Left<'a, T> {
 pub(crate) enum Right<'a, T> {
     /// Read where it is: the elements of a row lie side by side.
     View(Mat<'a, T>),
-    /// Its columns in panels.
+    /// Its columns in panels, packed once for all rows.
     Panels(Panels<'a, T>),
     /// Packed a panel at a time, when it is needed.
     Packed(Mat<'a, T>),
@@ -60,9 +70,17 @@ pub struct Block<'a, T> {
     pub(crate) scratch: &'a mut [T],
 }
 
-/// The scratch that a block of some rows needs to pack either factor.
-pub(crate) fn scratch_len(rows: usize) -> usize {
-    (rows + GROUP * N * MOST_LANES) * DEPTH
+/// The scratch that a block needs to pack either factor.
+pub(crate) fn scratch_len<T>(rows: usize) -> usize {
+    (rows.min(most_rows::<T>()).next_multiple_of(M) + GROUP * N * MOST_LANES) * DEPTH
+}
+
+/// Cuts rows into parts of equal height, at most so many, of whole tiles except for the last one.
+#[inline(always)]
+fn parts(i: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let height = if i.len() <= most { i.len().max(1) } else { i.len().div_ceil(i.len().div_ceil(most)).next_multiple_of(M) };
+    let end = i.end;
+    i.step_by(height).map(move |start| start..end.min(start + height))
 }
 
 impl<T: Float> Kernel for Block<'_, T> {
@@ -70,34 +88,31 @@ impl<T: Float> Kernel for Block<'_, T> {
 
     #[inline(always)]
     fn run<A: Arith>(mut self, cpu: A) {
-        for first in (0..self.depth.max(1)).step_by(DEPTH) {
-            let k = first..self.depth.min(first + DEPTH);
-            let to = if first == 0 { self.to } else { Accumulate::Add };
-            let few = (1..FEW).contains(&self.i.len());
-            match (self.a, self.b) {
-                (Left::View(a), Right::View(b)) if few => self.few(cpu, a, Wide::View(b), k, to),
-                (Left::View(a), Right::Packed(b)) if few => self.few(cpu, a, Wide::Packed(b), k, to),
-                (Left::View(_) | Left::Packed(_), Right::View(_) | Right::Panels(_) | Right::Packed(_)) => self.piece(cpu, k, to),
+        let few = (1..FEW).contains(&self.i.len());
+        for i in parts(self.i.clone(), most_rows::<T>()) {
+            for first in (0..self.depth.max(1)).step_by(DEPTH) {
+                let k = first..self.depth.min(first + DEPTH);
+                let to = if first == 0 { self.to } else { Accumulate::Add };
+                match (self.a, self.b) {
+                    (Left::View(a), Right::View(b)) if few => self.few(cpu, a, Wide::View(b), k, to),
+                    (Left::View(a), Right::Packed(b)) if few => self.few(cpu, a, Wide::Packed(b), k, to),
+                    (_, _) => self.piece(cpu, i.clone(), k, to),
+                }
             }
         }
     }
 }
 
 impl<T: Float> Block<'_, T> {
-    /// Adds a piece of the sum over k.
+    /// Adds a piece of the sum over k for the rows `i`.
     #[inline(always)]
-    fn piece<A: Arith>(&mut self, cpu: A, k: Range<usize>, to: Accumulate) {
+    fn piece<A: Arith>(&mut self, cpu: A, i: Range<usize>, k: Range<usize>, to: Accumulate) {
         let width = width::<T, A>();
         let (left, right) = self.scratch.split_at_mut(self.scratch.len().saturating_sub(GROUP * width * DEPTH));
-        let a = match self.a {
-            Left::View(a) => a.block(self.i.clone(), k.clone()),
-            Left::Packed(a) => {
-                // The columns of aᵀ, each a row of `a`, in one panel.
-                let to = &mut left[..self.i.len() * k.len()];
-                pack(cpu, a.block(self.i.clone(), k.clone()).t(), k.len(), to);
-                Mat::new(to, self.i.len(), k.len())
-            }
-        };
+        if let Left::Packed(a) = self.a {
+            let to = &mut left[..i.len().next_multiple_of(M) * k.len()];
+            pack(cpu, a.block(i.clone(), k.clone()), M, to);
+        }
         for group in self.j.clone().step_by(GROUP * width) {
             let group = group..self.j.end.min(group + GROUP * width);
             if let Right::Packed(b) = self.b {
@@ -108,12 +123,22 @@ impl<T: Float> Block<'_, T> {
             let beside = (FIRST_CACHE / (k.len().max(1) * width * size_of::<T>())).clamp(1, GROUP) * width;
             for some in group.clone().step_by(beside) {
                 let some = some..group.end.min(some + beside);
-                for i in (0..self.i.len()).step_by(M) {
-                    let rows = i..self.i.len().min(i + M);
-                    let a = a.block(rows.clone(), 0..k.len());
+                for first in i.clone().step_by(M) {
+                    let rows = first..i.end.min(first + M);
+                    if self.upper && rows.start >= some.end {
+                        break;
+                    }
+                    let a = match self.a {
+                        Left::View(a) => a.block(rows.clone(), k.clone()),
+                        Left::Panels(panels) => panels.columns(first / M, k.clone()).t().block(0..rows.len(), 0..k.len()),
+                        Left::Packed(_) => {
+                            let panel = (first - i.start) * k.len();
+                            Mat::new(&left[panel..panel + M * k.len()], k.len(), M).t().block(0..rows.len(), 0..k.len())
+                        }
+                    };
                     for j in some.clone().step_by(width) {
                         let cols = j..some.end.min(j + width);
-                        if self.upper && self.i.start + i >= cols.end {
+                        if self.upper && rows.start >= cols.end {
                             continue;
                         }
                         let b = match self.b {
@@ -124,8 +149,9 @@ impl<T: Float> Block<'_, T> {
                                 Mat::new(&right[tile..tile + width * k.len()], k.len(), width)
                             }
                         };
-                        let columns = cols.start - self.j.start..cols.end - self.j.start;
-                        tile(cpu, a, b, to, self.c.reborrow().block(rows.clone(), columns));
+                        let c_rows = rows.start - self.i.start..rows.end - self.i.start;
+                        let c_cols = cols.start - self.j.start..cols.end - self.j.start;
+                        tile(cpu, a, b, to, self.c.reborrow().block(c_rows, c_cols));
                     }
                 }
             }

@@ -3,11 +3,14 @@
 //! A generic function is compiled where it is used, and a microkernel at three levels in sixty shapes is much to compile. These
 //! entries are functions of `f32` and `f64`, so that no user compiles them again.
 
+use crate::alone::Alone;
 use crate::block::Block;
 use crate::conv::{Correlate, Weights};
-use crate::gram::{Mirror, Multiply, Pack, Turn};
+use crate::gram::Multiply;
 use crate::level::Level;
 use crate::map::{AcosSin, Map, MapAffine, Slope};
+use crate::mirror::{Mirror, Turn};
+use crate::pack::Pack;
 use crate::softmax::Rows;
 
 macro_rules! entries {
@@ -41,6 +44,7 @@ macro_rules! entries {
 }
 
 entries! {
+    run_alone: Alone,
     run_block: Block,
     run_pack: Pack,
     run_multiply: Multiply,

@@ -1,20 +1,20 @@
 //! Gram matrices, whose symmetry halves the work, and sums of products of two of them, element by element: the kernel of a layer.
 //!
-//! The rows of every factor are packed into panels once, and all blocks of the result read those. A block of the kernel of a layer
+//! The rows of every factor are packed into panels once, as left and as right factors of tiles, and all blocks of the result read
+//! those. A block of the kernel of a layer
 //! is small enough that both Gram matrices of it, and the block itself, stay in a core's second cache from the first multiply-add
 //! to the last; nothing larger is ever written down.
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
-use crate::block::{Block, Left, Right, scratch_len};
+use crate::block::{Block, Left, Right};
 use crate::lane::Arith;
 use crate::level::Kernel;
-use crate::pack::{Panels, pack, transpose};
+use crate::mirror::{Mirror, Turn};
+use crate::pack::{Panels, pack_all, panels_len};
 use crate::product::{ALONE, CUT, join};
 use crate::scratch::Scratch;
-use crate::tile::{self, MOST_LANES};
+use crate::tile::{M, width_at};
 use crate::{Accumulate, Float, Level, Mat, MatMut};
 
 /// Rows and columns of a block of a Gram matrix.
@@ -25,9 +25,6 @@ const KERNEL_BLOCK: usize = 3 * CUT;
 
 /// Rows of so few bytes are read where they lie.
 const SHORT: usize = 512;
-
-/// The most columns that a tile has at any level.
-const MOST_COLUMNS: usize = tile::N * MOST_LANES;
 
 /// Features and cotangents of some examples at one use of a parameter.
 #[derive(Clone, Copy, Debug)]
@@ -74,12 +71,13 @@ pub fn gram<T: Float>(a: Mat<T>, to: Accumulate, c: MatMut<T>) {
 pub fn gram_at<T: Float>(level: Level, a: Mat<T>, to: Accumulate, c: MatMut<T>) {
     let (m, k) = (a.rows(), a.cols());
     assert!(c.rows() == m && c.cols() == m, "the Gram matrix of {m} × {k} into {} × {}", c.rows(), c.cols());
-    let width = level.run(Width(T::ZERO));
-    let mut memory = Scratch::take(m.next_multiple_of(width) * k);
     let alone = m.saturating_mul(m).saturating_mul(k) < ALONE;
-    pack_all(level, alone, a, width, &mut memory);
-    let work = Work::Gram { left: left(a), right: Panels::new(&memory, width, k), depth: k, to };
-    square(&Task { level, work, block: (GRAM_BLOCK, GRAM_BLOCK), entries: 1, alone }, 0..m, c);
+    let width = width_at::<T>(level);
+    let mut memory = Scratch::take(pair_len(a, a, width));
+    let (left, right) = pack_pair(level, alone, a, a, width, &mut memory);
+    let work = Work::Gram { left, right, depth: k, to };
+    let side = side(GRAM_BLOCK, m, alone, width);
+    square(&Task { level, work, block: (side, side), entries: 1, alone }, 0..m, c);
 }
 
 /// The kernel of a network, layer by layer: θ ← θ + Σ over the terms of (scale · x1·x2ᵀ + shift) ∘ g1·g2ᵀ.
@@ -91,7 +89,7 @@ pub fn gram_at<T: Float>(level: Level, a: Mat<T>, to: Accumulate, c: MatMut<T>) 
 /// θ[i, (j·O + a)·O + b] += Σ (scale · x1_i·x2_j + shift) (g1_(i·O + a) · g2_(j·O + b)),
 /// ```
 ///
-/// so that an array of the shape `[n1, n2, O, O]` is filled. Besides θ the call needs memory for a copy of the factors `two`.
+/// so that an array of the shape `[n1, n2, O, O]` is filled. Besides θ the call needs memory for a copy of the factors of one term at a time.
 ///
 /// ```
 /// use simd::{Factors, Mat, MatMut, Term, gram_hadamard};
@@ -116,9 +114,9 @@ pub fn gram_hadamard<T: Float>(terms: &[Term<T>], outputs: usize, theta: MatMut<
 /// # Panics
 /// If the shapes do not fit.
 #[track_caller]
-pub fn gram_hadamard_at<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, theta: MatMut<T>) {
+pub fn gram_hadamard_at<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, mut theta: MatMut<T>) {
     check(terms, outputs, &theta);
-    with_panels(level, terms, outputs, |task, n1, n2| rectangle(task, 0..n1, 0..n2, theta, None));
+    with_panels(level, terms, outputs, |task, n1, n2| rectangle(task, 0..n1, 0..n2, theta.reborrow(), None));
 }
 
 /// [`gram_hadamard`] of one set of examples with itself.
@@ -139,13 +137,13 @@ pub fn gram_hadamard_symmetric<T: Float>(terms: &[Term<T>], outputs: usize, thet
 /// # Panics
 /// If the shapes do not fit.
 #[track_caller]
-pub fn gram_hadamard_symmetric_at<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, theta: MatMut<T>) {
+pub fn gram_hadamard_symmetric_at<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, mut theta: MatMut<T>) {
     check(terms, outputs, &theta);
     for Term { one, two, .. } in terms {
         let (n1, n2) = (one.x.rows(), two.x.rows());
         assert!(n1 == n2, "a symmetric kernel of {n1} and {n2} examples");
     }
-    with_panels(level, terms, outputs, |task, n, _| square(task, 0..n, theta));
+    with_panels(level, terms, outputs, |task, n, _| square(task, 0..n, theta.reborrow()));
 }
 
 #[track_caller]
@@ -187,85 +185,62 @@ struct Task<'a, T: Float> {
 enum Work<'a, T: Float> {
     /// c ← a·aᵀ or c ← c + a·aᵀ.
     Gram { left: Left<'a, T>, right: Panels<'a, T>, depth: usize, to: Accumulate },
-    /// The sum of [`Term`]s, with the panels of all their factors `two`, one after the other.
-    Kernel { terms: &'a [Term<'a, T>], panels: &'a [T], width: usize, outputs: usize },
+    /// A [`Term`]: both sides of the Gram matrix of features and of that of cotangents, with their lengths of a row.
+    Kernel { x: (Left<'a, T>, Panels<'a, T>, usize), g: (Left<'a, T>, Panels<'a, T>, usize), scale: T, shift: T, outputs: usize },
 }
 
-/// A factor as the left one of a tile. Long rows are copied for each block, since rows at a distance of some power of two would
-/// drive each other out of the caches.
-fn left<T: Float>(a: Mat<T>) -> Left<T> {
-    let short = a.col_stride() == 1 && a.cols() * size_of::<T>() <= SHORT;
-    if short || a.cols() <= 1 { Left::View(a) } else { Left::Packed(a) }
+/// Whether a factor is read where it lies when it is the left one of a tile.
+fn in_place<T>(a: Mat<T>) -> bool {
+    (a.col_stride() == 1 && a.cols() * size_of::<T>() <= SHORT) || a.cols() <= 1
 }
 
-/// The columns of a tile at a level.
-struct Width<T>(T);
-
-impl<T: Float> Kernel for Width<T> {
-    type Output = usize;
-    #[inline(always)]
-    fn run<A: Arith>(self, _: A) -> usize {
-        tile::width::<T, A>()
-    }
+/// The length of the panels of both sides.
+fn pair_len<T>(one: Mat<T>, two: Mat<T>, width: usize) -> usize {
+    panels_len(two, width) + if in_place(one) { 0 } else { panels_len(one, M) }
 }
 
-/// Packs a factor, its panels shared by the threads.
-fn pack_all<T: Float>(level: Level, alone: bool, x: Mat<T>, width: usize, panels: &mut [T]) {
-    let some = GRAM_BLOCK.next_multiple_of(width);
-    if x.cols() == 0 {
-        return;
-    }
-    if alone {
-        return T::run_pack(level, Pack { x, width, panels });
-    }
-    panels.par_chunks_mut(some * x.cols()).enumerate().for_each(|(p, panels)| {
-        let x = x.row_range(p * some..x.rows().min((p + 1) * some));
-        T::run_pack(level, Pack { x, width, panels });
-    });
-}
-
-pub struct Pack<'a, T> {
-    x: Mat<'a, T>,
+/// Packs both sides of a Gram matrix, once for all blocks.
+fn pack_pair<'a, T: Float>(
+    level: Level,
+    alone: bool,
+    one: Mat<'a, T>,
+    two: Mat<T>,
     width: usize,
-    panels: &'a mut [T],
+    memory: &'a mut [T],
+) -> (Left<'a, T>, Panels<'a, T>) {
+    let (right, left) = memory.split_at_mut(panels_len(two, width));
+    let right = pack_all(level, alone, two, width, right);
+    (if in_place(one) { Left::View(one) } else { Left::Panels(pack_all(level, alone, one, M, left)) }, right)
 }
 
-impl<T: Float> Kernel for Pack<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arith>(self, cpu: A) {
-        pack(cpu, self.x, self.width, self.panels);
-    }
+/// Rows of a block: at most this many, and few enough that all threads get some, in whole panels of either side: M = 6 divides
+/// 3·width. Blocks below [`CUT`] are not worth handing over.
+fn side(most: usize, rows: usize, alone: bool, width: usize) -> usize {
+    let share = if alone { rows } else { (rows / (4 * rayon::current_num_threads())).max(CUT) };
+    most.min(share.max(1).next_multiple_of(3 * width))
 }
 
-/// The length of the panels of a factor.
-fn panels_len<T: Float>(x: Mat<T>, width: usize) -> usize {
-    x.rows().next_multiple_of(width) * x.cols()
-}
-
-/// Packs the factors `two` of all terms and hands the task to `run`, with the numbers of examples.
-fn with_panels<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, run: impl FnOnce(&Task<T>, usize, usize)) {
-    let Some(first) = terms.first() else { return };
+/// Packs the factors of one term after the other and hands each task to `run`, with the numbers of examples.
+fn with_panels<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, mut run: impl FnMut(&Task<T>, usize, usize)) {
     if outputs == 0 {
         return;
     }
-    let width = level.run(Width(T::ZERO));
-    let factors = || terms.iter().flat_map(|term| [term.two.x, term.two.g]);
-    let (n1, n2) = (first.one.x.rows(), first.two.x.rows());
-    let depth: usize = terms.iter().map(|term| term.one.x.cols() + term.one.g.cols() * outputs * outputs).sum();
-    let alone = n1.saturating_mul(n2).saturating_mul(depth) < ALONE;
-    let mut memory = Scratch::take(factors().map(|x| panels_len(x, width)).sum());
-    let mut rest = &mut memory[..];
-    for x in factors() {
-        let (panels, behind) = rest.split_at_mut(panels_len(x, width));
-        pack_all(level, alone, x, width, panels);
-        rest = behind;
+    let width = width_at::<T>(level);
+    for &Term { one, two, scale, shift } in terms {
+        let (n1, n2) = (one.x.rows(), two.x.rows());
+        let depth = one.x.cols() + one.g.cols() * outputs * outputs;
+        let alone = n1.saturating_mul(n2).saturating_mul(depth) < ALONE;
+        let len = pair_len(one.x, two.x, width);
+        let mut memory = Scratch::take(len + pair_len(one.g, two.g, width));
+        let (x, g) = memory.split_at_mut(len);
+        let (x_left, x_right) = pack_pair(level, alone, one.x, two.x, width, x);
+        let (g_left, g_right) = pack_pair(level, alone, one.g, two.g, width, g);
+        let (x, g) = ((x_left, x_right, one.x.cols()), (g_left, g_right, one.g.cols()));
+        let work = Work::Kernel { x, g, scale, shift, outputs };
+        let rows = (side(KERNEL_BLOCK, n1, alone, width) / outputs / M).max(1) * M;
+        let block = (rows, rows.next_multiple_of(3 * width));
+        run(&Task { level, work, block, entries: outputs * outputs, alone }, n1, n2);
     }
-    // The columns of a block begin with a panel of features, and so with one of cotangents.
-    let rows = (KERNEL_BLOCK / outputs).max(1);
-    let block = (rows, rows.next_multiple_of(MOST_COLUMNS));
-    let work = Work::Kernel { terms, panels: &memory, width, outputs };
-    run(&Task { level, work, block, entries: outputs * outputs, alone }, n1, n2);
 }
 
 /// The blocks of a symmetric target for the examples `i`, on its diagonal.
@@ -332,37 +307,25 @@ impl<T: Float> Task<'_, T> {
     }
 
     /// Computes a block, or with `upper` at least what is not below its diagonal i = j.
-    fn compute(&self, i: &Range<usize>, j: &Range<usize>, upper: bool, mut c: MatMut<T>) {
+    fn compute(&self, i: &Range<usize>, j: &Range<usize>, upper: bool, c: MatMut<T>) {
         match self.work {
             Work::Gram { left, right, depth, to } => self.product(left, right, i.clone(), j.clone(), depth, to, upper, c),
-            Work::Kernel { terms, panels, width, outputs: o } => {
+            Work::Kernel { x: (x_left, x_right, k), g: (g_left, g_right, l), scale, shift, outputs: o } => {
                 let (m, n) = (i.len(), j.len());
                 let mut memory = Scratch::take(m * n * (1 + o * o));
                 let (xx, gg) = memory.split_at_mut(m * n);
-                let mut rest = panels;
-                for &Term { one, two, scale, shift } in terms {
-                    let (x_panels, behind) = rest.split_at(panels_len(two.x, width));
-                    let (g_panels, behind) = behind.split_at(panels_len(two.g, width));
-                    rest = behind;
-                    let (k, l) = (two.x.cols(), two.g.cols());
-                    let right = Panels::new(x_panels, width, k);
-                    self.product(left(one.x), right, i.clone(), j.clone(), k, Accumulate::Set, upper, MatMut::new(xx, m, n));
-                    let (ia, jb) = (i.start * o..i.end * o, j.start * o..j.end * o);
-                    let right = Panels::new(g_panels, width, l);
-                    // What lies below the diagonal of examples may lie above that of their outputs.
-                    let upper = upper && o == 1;
-                    self.product(left(one.g), right, ia, jb, l, Accumulate::Set, upper, MatMut::new(gg, m * o, n * o));
-                    let (xx, gg) = (Mat::new(xx, m, n), Mat::new(gg, m * o, n * o));
-                    T::run_multiply(self.level, Multiply { xx, gg, scale, shift, outputs: o, theta: c.reborrow() });
-                }
+                self.product(x_left, x_right, i.clone(), j.clone(), k, Accumulate::Set, upper, MatMut::new(xx, m, n));
+                let (ia, jb) = (i.start * o..i.end * o, j.start * o..j.end * o);
+                // What lies below the diagonal of examples may lie above that of their outputs.
+                self.product(g_left, g_right, ia, jb, l, Accumulate::Set, upper && o == 1, MatMut::new(gg, m * o, n * o));
+                let (xx, gg) = (Mat::new(xx, m, n), Mat::new(gg, m * o, n * o));
+                T::run_multiply(self.level, Multiply { xx, gg, scale, shift, outputs: o, theta: c });
             }
         }
     }
 
     fn product(&self, a: Left<T>, b: Panels<T>, i: Range<usize>, j: Range<usize>, depth: usize, to: Accumulate, upper: bool, c: MatMut<T>) {
-        let len = if matches!(a, Left::Packed(_)) { scratch_len(i.len()) } else { 0 };
-        let mut scratch = Scratch::take(len);
-        T::run_block(self.level, Block { a, b: Right::Panels(b), i, j, depth, to, c, upper, scratch: &mut scratch });
+        T::run_block(self.level, Block { a, b: Right::Panels(b), i, j, depth, to, c, upper, scratch: &mut [] });
     }
 }
 
@@ -405,75 +368,6 @@ impl<T: Float> Kernel for Multiply<'_, T> {
                         for (theta, &g) in theta[a * o..(a + 1) * o].iter_mut().zip(g) {
                             *theta = A::mul_add(x, g, *theta);
                         }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// c[j, i, b, a] ← c[i, j, a, b] for i < j, and for i = j with a < b.
-pub struct Mirror<'a, T> {
-    c: MatMut<'a, T>,
-    outputs: usize,
-}
-
-impl<T: Float> Kernel for Mirror<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<A: Arith>(self, cpu: A) {
-        let Mirror { mut c, outputs: o } = self;
-        let n = c.rows();
-        if o > 1 {
-            for i in 0..n {
-                for p in i * o * o..c.cols() {
-                    let (j, a, b) = (p / (o * o), p / o % o, p % o);
-                    if i < j || a < b {
-                        let value = c.at(i, p);
-                        c.set(j, (i * o + b) * o + a, value);
-                    }
-                }
-            }
-            return;
-        }
-        // Bands of eight rows: first what is right of the square on the diagonal, in whole vectors, then the square.
-        for first in (0..n).step_by(8) {
-            let end = n.min(first + 8);
-            let (upper, lower) = c.reborrow().split_rows_at(end);
-            let band = upper.row_range(first..end);
-            transpose(cpu, band.as_mat().block(0..end - first, end..n), lower.block(0..n - end, first..end));
-            for i in first..end {
-                for j in i + 1..end {
-                    let value = c.at(i, j);
-                    c.set(j, i, value);
-                }
-            }
-        }
-    }
-}
-
-/// mirror[j, i, b, a] ← c[i, j, a, b].
-pub struct Turn<'a, T> {
-    c: Mat<'a, T>,
-    mirror: MatMut<'a, T>,
-    outputs: usize,
-}
-
-impl<T: Float> Kernel for Turn<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<A: Arith>(self, cpu: A) {
-        let Turn { c, mut mirror, outputs: o } = self;
-        if o == 1 {
-            return transpose(cpu, c, mirror);
-        }
-        for i in 0..c.rows() {
-            for j in 0..mirror.rows() {
-                for a in 0..o {
-                    for b in 0..o {
-                        mirror.set(j, (i * o + b) * o + a, c.at(i, (j * o + a) * o + b));
                     }
                 }
             }

@@ -37,7 +37,9 @@
 //! has them. Wrong shapes panic with all sizes in the message.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod alone;
 mod block;
+mod bounds;
 mod conv;
 mod entry;
 mod float;
@@ -46,6 +48,7 @@ pub mod lane;
 mod level;
 mod map;
 mod mat;
+mod mirror;
 mod pack;
 mod phi;
 mod product;

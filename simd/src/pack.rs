@@ -1,16 +1,27 @@
 //! Panels: the rows of a matrix, some at a time, stored column after column, so that a tile reads them in order.
 //!
 //! Panel p of a matrix of rows x_i holds the numbers x_(p·W + r),k at place (k, r), W numbers side by side, with zeros where the
-//! matrix has no more rows. So it is W columns of xᵀ, the right factor of a tile.
+//! matrix has no more rows. So it is W columns of xᵀ, the right factor of a tile; and where W is the height of a tile, its transpose
+//! is the left factor.
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use crate::lane::Arith;
-use crate::vector::Vector;
+use crate::level::{Kernel, Level};
+use crate::tile::M;
+use crate::vector::{Vector, prefetch};
 use crate::{Float, Mat, MatMut};
 
 /// Rows that are turned into columns at once.
 const BLOCK: usize = 8;
+
+/// Rows whose panels are written together, in bytes: six cache lines of a column.
+const TOGETHER: usize = 384;
+
+/// Columns that are asked for ahead.
+const AHEAD: usize = 8;
 
 /// The rows of a matrix in panels of `width` rows, all `depth` columns of a panel together.
 #[derive(Clone, Copy)]
@@ -21,11 +32,6 @@ pub(crate) struct Panels<'a, T> {
 }
 
 impl<'a, T: Float> Panels<'a, T> {
-    /// Panels that were written by [`pack`].
-    pub(crate) fn new(data: &'a [T], width: usize, depth: usize) -> Self {
-        Panels { data, width, depth }
-    }
-
     /// A panel's columns `k`: `k` × width.
     #[inline(always)]
     pub(crate) fn columns(&self, panel: usize, k: Range<usize>) -> Mat<'a, T> {
@@ -42,20 +48,27 @@ pub(crate) fn pack<T: Float, A: Arith>(cpu: A, x: Mat<T>, width: usize, panels: 
     assert!(panels.len() == rows.div_ceil(width) * panel);
     let mut first = 0;
     if x.row_stride() == 1 {
-        // A column lies side by side: all whole panels take their part of it at once, as whole pages and cache lines are read so.
-        let whole = rows / width * width;
-        for k in 0..depth {
-            let column = x.block(0..whole, k..k + 1).t().as_slice().expect("a column lies side by side");
-            for (p, from) in column.chunks_exact(width).enumerate() {
-                copy(from, &mut panels[p * panel + k * width..][..width]);
+        // A column lies side by side: some panels take their part of it at once, as whole cache lines are read so.
+        let (whole, some) = (rows / width * width, (TOGETHER / size_of::<T>() / width).max(1) * width);
+        for r in (0..whole).step_by(some) {
+            for k in 0..depth {
+                let column = x.block(r..whole.min(r + some), k..k + 1).t().as_slice().expect("a column lies side by side");
+                // A column is short, and the next one in another page, where the CPU would not look by itself.
+                for r in (0..column.len()).step_by(64 / size_of::<T>()) {
+                    prefetch(column.as_ptr().wrapping_add(AHEAD * x.col_stride() + r));
+                }
+                for (p, from) in column.chunks_exact(width).enumerate() {
+                    let to = &mut panels[(r / width + p) * panel + k * width..][..width];
+                    if width == M { copy::<T, M>(from, to) } else { copy::<T, BLOCK>(from, to) }
+                }
             }
         }
         first = whole;
     } else if x.col_stride() == 1 {
-        while first + BLOCK <= rows && first % width + BLOCK <= width {
-            let to = &mut panels[first / width * panel..][..panel];
+        while first + BLOCK <= rows && first % width + BLOCK <= width.max(BLOCK) {
+            let to = &mut panels[first / width * panel..];
             turn(cpu, x.block(first..first + BLOCK, 0..depth), to, width, first % width);
-            first += BLOCK;
+            first += BLOCK.min(width);
         }
     }
     for r in first..rows.next_multiple_of(width) {
@@ -66,10 +79,48 @@ pub(crate) fn pack<T: Float, A: Arith>(cpu: A, x: Mat<T>, width: usize, panels: 
     }
 }
 
+/// The work of [`pack`].
+pub struct Pack<'a, T> {
+    x: Mat<'a, T>,
+    width: usize,
+    panels: &'a mut [T],
+}
+
+impl<T: Float> Kernel for Pack<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arith>(self, cpu: A) {
+        pack(cpu, self.x, self.width, self.panels);
+    }
+}
+
+/// Rows that a thread packs at a time, about.
+const SHARE: usize = 96;
+
+/// The length of the panels of a factor.
+pub(crate) fn panels_len<T>(x: Mat<T>, width: usize) -> usize {
+    x.rows().next_multiple_of(width) * x.cols()
+}
+
+/// Packs the rows of a factor, its panels shared by the threads unless one does all or they are few.
+pub(crate) fn pack_all<'a, T: Float>(level: Level, alone: bool, x: Mat<T>, width: usize, panels: &'a mut [T]) -> Panels<'a, T> {
+    let panels = &mut panels[..panels_len(x, width)];
+    if alone || x.rows() <= SHARE {
+        T::run_pack(level, Pack { x, width, panels });
+    } else if !panels.is_empty() {
+        let some = SHARE.next_multiple_of(width);
+        panels.par_chunks_mut(some * x.cols()).enumerate().for_each(|(p, panels)| {
+            let x = x.row_range(p * some..x.rows().min((p + 1) * some));
+            T::run_pack(level, Pack { x, width, panels });
+        });
+    }
+    Panels { data: panels, width, depth: x.cols() }
+}
+
 /// A copy in pieces of known length, which needs no call.
 #[inline(always)]
-fn copy<T: Copy>(from: &[T], to: &mut [T]) {
-    let ((from, from_tail), (to, to_tail)) = (from.as_chunks::<BLOCK>(), to.as_chunks_mut::<BLOCK>());
+fn copy<T: Copy, const LEN: usize>(from: &[T], to: &mut [T]) {
+    let ((from, from_tail), (to, to_tail)) = (from.as_chunks::<LEN>(), to.as_chunks_mut::<LEN>());
     for (to, from) in to.iter_mut().zip(from) {
         *to = *from;
     }
@@ -79,10 +130,13 @@ fn copy<T: Copy>(from: &[T], to: &mut [T]) {
 }
 
 /// Writes eight rows, whose elements lie side by side, as eight columns of a panel, from place `first` of each of its rows on.
+///
+/// Of narrower panels the columns that are too many lie at the beginning of the next row, and are overwritten by that row.
 #[inline(always)]
 fn turn<T: Float, A: Arith>(cpu: A, x: Mat<T>, panel: &mut [T], width: usize, first: usize) {
     let depth = x.cols();
-    assert!(x.rows() == BLOCK && x.col_stride() == 1 && first + BLOCK <= width && panel.len() == depth * width);
+    let enough = depth == 0 || (depth - 1) * width + first + BLOCK <= panel.len();
+    assert!(x.rows() == BLOCK && x.col_stride() == 1 && enough);
     let whole = depth / BLOCK * BLOCK;
     let (from, to) = (x.as_ptr(), panel.as_mut_ptr());
     for k in (0..whole).step_by(BLOCK) {
@@ -91,7 +145,7 @@ fn turn<T: Float, A: Arith>(cpu: A, x: Mat<T>, panel: &mut [T], width: usize, fi
         unsafe { A::Vector::<T>::turn(cpu, from.add(k), x.row_stride(), to.add(k * width + first), width) }
     }
     for k in whole..depth {
-        for r in 0..BLOCK {
+        for r in 0..BLOCK.min(width) {
             panel[k * width + first + r] = x.at(r, k);
         }
     }

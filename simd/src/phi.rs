@@ -27,7 +27,7 @@ use crate::lane::{self, Arith, Plain};
 ///
 /// The errors bound what either type shows at any level, in the tails too. The tests hold `f32` to them in a sweep over its whole
 /// range and `f64` in samples; a run of the tests takes every 211th `f32`, and a sweep over all of them was done at the levels AVX2 and
-/// portable for each map but `Abs`, `LeakyRelu` and `Sqrt`. Those in ulp are relative. ε is [`Float::EPSILON`], and the slopes whose
+/// portable. Those in ulp are relative. ε is [`Float::EPSILON`], and the slopes whose
 /// error is given in it have it absolutely: as 1 − y is what is left of y, the slope of tanh is small with no more relative accuracy
 /// than that, and the slopes of `Gelu` and `Silu` cross zero between numbers. The α of `LeakyRelu` is rounded to the type of the
 /// numbers first, and its errors are those of the function with the rounded α.

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
-use crate::block::{Block, Left, Right, scratch_len};
+use crate::alone::{Alone, is_small};
+use crate::block::{Block, DEPTH, Left, Right, most_rows, scratch_len};
+use crate::pack::{pack_all, panels_len};
 use crate::scratch::Scratch;
+use crate::tile::{M, width_at};
 use crate::{Float, Level, Mat, MatMut};
 
 /// What happens to what the target holds.
@@ -24,11 +27,15 @@ pub(crate) const ALONE: usize = 1 << 19;
 /// Numbers of a factor that is read where it lies, as it stays in the first cache.
 const SMALL: usize = 1 << 12;
 
-/// Rows of a block at the most, in bytes of one piece of the sum over k: such a piece of the left factor stays in the second cache.
-const ROW_BYTES: usize = 1 << 10;
+/// The part of a right factor that is packed before the rows of a left factor are multiplied by it, in bytes and in columns: large
+/// enough that the left factor is packed for many columns, and small enough to stay in the last cache.
+const STRIP: (usize, usize) = (1 << 22, 1 << 11);
 
 /// Rows so few that packing the right factor for them does not pay.
 const FEW: usize = 6;
+
+/// Columns so few that a left factor is not turned around for them.
+const LEAN: usize = 12;
 
 /// Columns so few that packing the left factor for them does not pay, if its rows lie side by side.
 const NARROW: usize = 64;
@@ -61,8 +68,13 @@ pub fn product_at<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, 
     let fits = a.cols() == b.rows() && a.rows() == c.rows() && b.cols() == c.cols();
     assert!(fits, "a product of {} × {} and {} × {} into {} × {}", a.rows(), a.cols(), b.rows(), b.cols(), c.rows(), c.cols());
     let (m, n) = (c.rows(), c.cols());
-    // The lanes of a vector are columns, so columns should be many, and lie side by side in the target.
-    let turned = if n < 4 { n < m } else { m >= 4 && c.col_stride() != 1 && c.row_stride() == 1 };
+    if is_small(m, a.cols(), n) {
+        return T::run_alone(level, Alone { a, b, to, c });
+    }
+    // The lanes of a vector are columns, so columns should be many, and lie side by side in the target. A large left factor with
+    // its columns side by side is read as the right one rather than turned around for few columns.
+    let lean = n <= LEAN && m > LEAN && a.row_stride() == 1 && a.col_stride() > 1;
+    let turned = if n < 4 { n < m } else { lean || (m >= 4 && c.col_stride() != 1 && c.row_stride() == 1) };
     if turned { oriented(level, b.t(), a.t(), to, c.t()) } else { oriented(level, a, b, to, c) }
 }
 
@@ -74,12 +86,42 @@ fn oriented<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: Mat
     let right = if readable && (m <= FEW || k * n <= SMALL) { Right::View(b) } else { Right::Packed(b) };
     let work = m.saturating_mul(k).saturating_mul(n);
     let threads = if work < ALONE { 1 } else { rayon::current_num_threads() };
-    let grain = if threads == 1 { usize::MAX } else { (m * n / (4 * threads)).max(ALONE / k.max(1)) };
-    let most_rows = (ROW_BYTES / size_of::<T>()).next_multiple_of(CUT);
-    split(level, left, right, (0..m, 0..n), k, to, c, (grain, most_rows));
+    let alone = threads == 1;
+    let grain = if alone { usize::MAX } else { (m * n / (4 * threads)).max(ALONE / k.max(1)) };
+    match (left, right) {
+        (_, Right::Packed(b)) if m > most_rows::<T>() => strips(level, a, matches!(left, Left::Packed(_)), b, to, c, grain),
+        (Left::Packed(a), _) if !alone => {
+            // The threads share the columns, so they share the panels of the rows too.
+            let mut memory = Scratch::take(panels_len(a, M));
+            let left = Left::Panels(pack_all(level, alone, a, M, &mut memory));
+            split(level, left, right, (0..m, 0..n), k, to, c, grain);
+        }
+        _ => split(level, left, right, (0..m, 0..n), k, to, c, grain),
+    }
 }
 
-/// Cuts a product among the threads, and its rows so that the left factor stays in the cache.
+/// A product of so many rows that the right factor is packed for all of them, a strip at a time, and for all threads.
+fn strips<T: Float>(level: Level, a: Mat<T>, packed: bool, b: Mat<T>, to: Accumulate, mut c: MatMut<T>, grain: usize) {
+    let (m, k, n) = (c.rows(), b.rows(), c.cols());
+    let width = width_at::<T>(level);
+    let cols = STRIP.1.min(n);
+    let depth = (STRIP.0 / size_of::<T>() / cols.next_multiple_of(width) / DEPTH * DEPTH).max(DEPTH).min(k);
+    let mut memory = Scratch::take(depth * cols.next_multiple_of(width));
+    for j in (0..n).step_by(cols) {
+        let j = j..n.min(j + cols);
+        for first in (0..k.max(1)).step_by(depth.max(1)) {
+            let piece = first..k.min(first + depth);
+            let a = a.block(0..m, piece.clone());
+            let a = if packed { Left::Packed(a) } else { Left::View(a) };
+            let b = Right::Panels(pack_all(level, grain == usize::MAX, b.block(piece.clone(), j.clone()).t(), width, &mut memory));
+            let to = if first == 0 { to } else { Accumulate::Add };
+            let c = c.reborrow().block(0..m, j.clone());
+            split(level, a, b, (0..m, 0..j.len()), piece.len(), to, c, grain);
+        }
+    }
+}
+
+/// Cuts a product among the threads.
 fn split<T: Float>(
     level: Level,
     a: Left<T>,
@@ -88,35 +130,33 @@ fn split<T: Float>(
     depth: usize,
     to: Accumulate,
     c: MatMut<T>,
-    limits: (usize, usize),
+    grain: usize,
 ) {
     let (m, n) = (i.len(), j.len());
-    let (grain, most_rows) = limits;
-    let cut = |len: usize| (len / 2).next_multiple_of(CUT);
-    if m > most_rows || (m * n > grain && m >= n && m > CUT) {
-        let half = cut(m);
+    if m * n > grain && m >= n.min(most_rows::<T>()) && m > CUT {
+        let half = (m / 2).next_multiple_of(M);
         let (above, below) = c.split_rows_at(half);
         let (i1, i2) = (i.start..i.start + half, i.start + half..i.end);
-        return join(
-            grain == usize::MAX,
-            || split(level, a, b, (i1, j.clone()), depth, to, above, limits),
-            || split(level, a, b, (i2, j.clone()), depth, to, below, limits),
+        join(
+            false,
+            || split(level, a, b, (i1, j.clone()), depth, to, above, grain),
+            || split(level, a, b, (i2, j.clone()), depth, to, below, grain),
         );
-    }
-    if m * n > grain && n > CUT {
-        let half = cut(n);
+    } else if m * n > grain && n > CUT {
+        let half = (n / 2).next_multiple_of(CUT);
         let (left, right) = c.split_cols_at(half);
         let (j1, j2) = (j.start..j.start + half, j.start + half..j.end);
-        return join(
-            grain == usize::MAX,
-            || split(level, a, b, (i.clone(), j1), depth, to, left, limits),
-            || split(level, a, b, (i.clone(), j2), depth, to, right, limits),
+        join(
+            false,
+            || split(level, a, b, (i.clone(), j1), depth, to, left, grain),
+            || split(level, a, b, (i.clone(), j2), depth, to, right, grain),
         );
+    } else {
+        let none = !matches!((&a, &b), (Left::Packed(_), _) | (_, Right::Packed(_)));
+        let mut scratch = (!none).then(|| Scratch::take(scratch_len::<T>(m)));
+        let scratch = scratch.as_deref_mut().unwrap_or_default();
+        T::run_block(level, Block { a, b, i, j, depth, to, c, upper: false, scratch });
     }
-    let none = matches!((&a, &b), (Left::View(_), Right::View(_)));
-    let mut scratch = (!none).then(|| Scratch::take(scratch_len(m)));
-    let scratch = scratch.as_deref_mut().unwrap_or_default();
-    T::run_block(level, Block { a, b, i, j, depth, to, c, upper: false, scratch });
 }
 
 /// Both, at once unless one thread does all.

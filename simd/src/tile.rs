@@ -18,7 +18,8 @@
 //! side. Products, Gram matrices and convolutions all end here.
 
 use crate::lane::Arith;
-use crate::vector::Vector;
+use crate::level::{Kernel, Level};
+use crate::vector::{Vector, prefetch};
 use crate::{Accumulate, Float, Mat, MatMut};
 
 /// Rows of a tile.
@@ -30,6 +31,19 @@ pub(crate) const N: usize = 2;
 /// The number of columns of a tile.
 pub(crate) const fn width<T: Float, A: Arith>() -> usize {
     N * <A::Vector<T> as Vector>::LANES
+}
+
+/// [`width`] of a level.
+pub(crate) fn width_at<T: Float>(level: Level) -> usize {
+    struct Width<T>(T);
+    impl<T: Float> Kernel for Width<T> {
+        type Output = usize;
+        #[inline(always)]
+        fn run<A: Arith>(self, _: A) -> usize {
+            width::<T, A>()
+        }
+    }
+    level.run(Width(T::ZERO))
 }
 
 /// c ← a·b or c ← c + a·b for at most [`M`] rows and [`width`] columns, where the elements of each row of `b` lie side by side.
@@ -142,6 +156,7 @@ pub(crate) const fn few_width<T: Float, A: Arith>(rows: usize) -> usize {
 
 #[inline(always)]
 fn whole<T: Float, A: Arith, const M: usize, const N: usize, const MANY: bool>(cpu: A, sum: Sum<T>, to: Accumulate, mut c: MatMut<T>) {
+    expect::<T, M>(sum, &mut c);
     let sums = sums::<T, A, M, N, false, MANY>(cpu, sum);
     write::<T, A, M, N>(cpu, sums, to, &mut c);
 }
@@ -149,6 +164,7 @@ fn whole<T: Float, A: Arith, const M: usize, const N: usize, const MANY: bool>(c
 #[inline(always)]
 fn part<T: Float, A: Arith, const M: usize, const N: usize, const MANY: bool>(cpu: A, sum: Sum<T>, to: Accumulate, mut c: MatMut<T>) {
     let columns = N * <A::Vector<T> as Vector>::LANES;
+    expect::<T, M>(sum, &mut c);
     let sums = if sum.b.cols() >= columns {
         // A panel is wider than what is left of the target.
         sums::<T, A, M, N, false, MANY>(cpu, sum.columns(columns))
@@ -156,6 +172,24 @@ fn part<T: Float, A: Arith, const M: usize, const N: usize, const MANY: bool>(cp
         sums::<T, A, M, N, true, MANY>(cpu, sum)
     };
     write::<T, A, M, N>(cpu, sums, to, &mut c);
+}
+
+/// Sums over fewer numbers are done before what was asked for arrives.
+const LONG: usize = 32;
+
+/// Asks for the lines of the target, which have the time of the whole sum to come: rows of it lie in different pages, and often at
+/// a distance of a power of two, on the same sets of the caches.
+#[inline(always)]
+fn expect<T: Float, const M: usize>(sum: Sum<T>, c: &mut MatMut<T>) {
+    if sum.b.rows() < LONG || c.col_stride() != 1 {
+        return;
+    }
+    let (start, stride, last) = (c.as_mut_ptr(), c.row_stride(), c.cols() - 1);
+    for i in 0..M {
+        let row = start.wrapping_add(i * stride);
+        prefetch(row);
+        prefetch(row.wrapping_add(last));
+    }
 }
 
 /// The sums of a tile; with `TAIL` the last vector of a row of `b` is only partly there, and with `MANY` there are several terms.
@@ -206,57 +240,74 @@ fn sums<T: Float, A: Arith, const M: usize, const N: usize, const TAIL: bool, co
 }
 
 /// Writes the sums, or adds them, to a target whose rows lie side by side or not.
+///
+/// Every loop is short and its branches stand outside, so that it is unrolled and the sums never leave their registers.
 #[inline(always)]
-fn write<T: Float, A: Arith, const M: usize, const N: usize>(cpu: A, sums: [[A::Vector<T>; N]; M], to: Accumulate, c: &mut MatMut<T>) {
+fn write<T: Float, A: Arith, const M: usize, const N: usize>(cpu: A, mut sums: [[A::Vector<T>; N]; M], to: Accumulate, c: &mut MatMut<T>) {
     let lanes = <A::Vector<T> as Vector>::LANES;
     let cols = c.cols();
     assert!(c.rows() == M && (N - 1) * lanes < cols && cols <= N * lanes);
     if cols > 1 && c.col_stride() != 1 {
-        return write_strided::<T, A, M, N>(cpu, sums, to, c);
+        let mut numbers = [[T::ZERO; MOST_LANES]; MOST_VECTORS];
+        for i in 0..M {
+            for j in 0..N {
+                // SAFETY: there is room for the lanes of any vector, and for all vectors of a tile.
+                unsafe { sums[i][j].store(numbers[i * N + j].as_mut_ptr()) }
+            }
+        }
+        return write_strided(&numbers, N, lanes, to, c);
     }
     let (rs, tail) = (c.row_stride(), cols - (N - 1) * lanes);
     let start = c.as_mut_ptr();
-    for i in 0..M {
-        for j in 0..N {
-            // SAFETY: row i of the view has these columns, side by side: whole vectors, and in the last one `tail` of them.
-            unsafe {
-                let p = start.add(i * rs + j * lanes);
-                if j < N - 1 || tail == lanes {
-                    let sum = if to == Accumulate::Add { A::Vector::<T>::load(cpu, p).add(sums[i][j]) } else { sums[i][j] };
-                    sum.store(p);
-                } else {
-                    let before = if to == Accumulate::Add { A::Vector::<T>::load_first(cpu, p, tail) } else { sums[i][j] };
-                    let sum = if to == Accumulate::Add { before.add(sums[i][j]) } else { before };
-                    sum.store_first(p, tail);
+    // SAFETY: row i of the view has these columns, side by side: N whole vectors, or one less and `tail` numbers.
+    unsafe {
+        if tail == lanes {
+            if to == Accumulate::Add {
+                for i in 0..M {
+                    for j in 0..N {
+                        sums[i][j] = A::Vector::<T>::load(cpu, start.add(i * rs + j * lanes)).add(sums[i][j]);
+                    }
                 }
             }
+            for i in 0..M {
+                for j in 0..N {
+                    sums[i][j].store(start.add(i * rs + j * lanes));
+                }
+            }
+            return;
+        }
+        if to == Accumulate::Add {
+            for i in 0..M {
+                for j in 0..N - 1 {
+                    sums[i][j] = A::Vector::<T>::load(cpu, start.add(i * rs + j * lanes)).add(sums[i][j]);
+                }
+                sums[i][N - 1] = A::Vector::<T>::load_first(cpu, start.add(i * rs + (N - 1) * lanes), tail).add(sums[i][N - 1]);
+            }
+        }
+        for i in 0..M {
+            for j in 0..N - 1 {
+                sums[i][j].store(start.add(i * rs + j * lanes));
+            }
+            sums[i][N - 1].store_first(start.add(i * rs + (N - 1) * lanes), tail);
         }
     }
 }
 
-/// [`write`], one number at a time.
+/// [`write`], one number at a time, of vectors that were written down.
 #[cold]
 #[inline(never)]
-fn write_strided<T: Float, A: Arith, const M: usize, const N: usize>(
-    _: A,
-    sums: [[A::Vector<T>; N]; M],
-    to: Accumulate,
-    c: &mut MatMut<T>,
-) {
-    let lanes = <A::Vector<T> as Vector>::LANES;
-    let mut numbers = [T::ZERO; MOST_LANES];
-    for i in 0..M {
+fn write_strided<T: Float>(vectors: &[[T; MOST_LANES]; MOST_VECTORS], n: usize, lanes: usize, to: Accumulate, c: &mut MatMut<T>) {
+    for i in 0..c.rows() {
         for j in 0..c.cols() {
-            if j % lanes == 0 {
-                // SAFETY: there is room for the lanes of any vector.
-                unsafe { sums[i][j / lanes].store(numbers.as_mut_ptr()) }
-            }
-            let sum = numbers[j % lanes];
+            let sum = vectors[i * n + j / lanes][j % lanes];
             let sum = if to == Accumulate::Add { c.at(i, j) + sum } else { sum };
             c.set(i, j, sum);
         }
     }
 }
+
+/// The vectors of a tile, however wide.
+const MOST_VECTORS: usize = M * N;
 
 /// The most lanes that a vector has.
 pub(crate) const MOST_LANES: usize = 16;

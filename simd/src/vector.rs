@@ -45,10 +45,11 @@ pub trait Vector: Copy {
     /// Those `n` must be valid to write, and `n` at most `LANES`. Nothing else is written.
     unsafe fn store_first(self, p: *mut Self::Element, n: usize);
 
-    /// Writes eight rows of eight numbers as columns: `to[k·to_stride + r] ← from[r·from_stride + k]`.
+    /// Writes eight rows of eight numbers as columns: `to[k·to_stride + r] ← from[r·from_stride + k]`, in the order of k, so that
+    /// of columns that overlap the later ones stay.
     ///
     /// # Safety
-    /// The places named must be valid to read and to write, and may not overlap.
+    /// The places named must be valid to read and to write, and none may be read and written.
     #[inline(always)]
     unsafe fn turn(_: Self::Cpu, from: *const Self::Element, from_stride: usize, to: *mut Self::Element, to_stride: usize) {
         for k in 0..8 {
@@ -58,6 +59,18 @@ pub trait Vector: Copy {
             }
         }
     }
+}
+
+/// Asks for the cache line of `p`, which need not be a place that can be read.
+#[inline(always)]
+pub(crate) fn prefetch<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint that never faults, and every x86-64 has it.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
 }
 
 /// Four numbers in plain arithmetic, which the compiler may hold in vectors of the target's own.
@@ -204,14 +217,14 @@ mod x86 {
         /// Eight `f32` of AVX2.
         F32x8, __m256, f32 * 8, Avx2,
         splat: _mm256_set1_ps, mul_add: _mm256_fmadd_ps, add: _mm256_add_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps,
-        load_first: |p, n| _mm256_maskload_ps(p, first_of_8(n)), store_first: |p, n, v| _mm256_maskstore_ps(p, first_of_8(n), v),
+        load_first: |p, n| _mm256_maskload_ps(p, first_of_8(n)), store_first: |p, n, v| store_first_of_8(p, n, v),
         turn: turn_f32
     );
     vector!(
         /// Four `f64` of AVX2.
         F64x4, __m256d, f64 * 4, Avx2,
         splat: _mm256_set1_pd, mul_add: _mm256_fmadd_pd, add: _mm256_add_pd, load: _mm256_loadu_pd, store: _mm256_storeu_pd,
-        load_first: |p, n| _mm256_maskload_pd(p, first_of_4(n)), store_first: |p, n, v| _mm256_maskstore_pd(p, first_of_4(n), v),
+        load_first: |p, n| _mm256_maskload_pd(p, first_of_4(n)), store_first: |p, n, v| store_first_of_4(p, n, v),
         turn: turn_f64
     );
     vector!(
@@ -245,13 +258,12 @@ mod x86 {
         };
         let (upper, lower) = (four(0), four(4));
         for k in 0..4 {
-            let early = _mm256_permute2f128_ps::<0x20>(upper[k], lower[k]);
-            let late = _mm256_permute2f128_ps::<0x31>(upper[k], lower[k]);
             // SAFETY: the caller makes these places writable.
-            unsafe {
-                _mm256_storeu_ps(to.add(k * to_stride), early);
-                _mm256_storeu_ps(to.add((k + 4) * to_stride), late);
-            }
+            unsafe { _mm256_storeu_ps(to.add(k * to_stride), _mm256_permute2f128_ps::<0x20>(upper[k], lower[k])) }
+        }
+        for k in 0..4 {
+            // SAFETY: as above.
+            unsafe { _mm256_storeu_ps(to.add((k + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(upper[k], lower[k])) }
         }
     }
 
@@ -260,20 +272,23 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn turn_f64(from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
-        for (first, k) in [(0, 0), (0, 4), (4, 0), (4, 4)] {
+        for k in [0, 4] {
             // SAFETY: the caller makes eight numbers of each of eight rows readable.
-            let load = |r: usize| unsafe { _mm256_loadu_pd(from.add((first + r) * from_stride + k)) };
+            let load = |r: usize| unsafe { _mm256_loadu_pd(from.add(r * from_stride + k)) };
             let pair = |r: usize| (_mm256_unpacklo_pd(load(r), load(r + 1)), _mm256_unpackhi_pd(load(r), load(r + 1)));
-            let ((a, b), (c, d)) = (pair(0), pair(2));
-            let columns = [
-                _mm256_permute2f128_pd::<0x20>(a, c),
-                _mm256_permute2f128_pd::<0x20>(b, d),
-                _mm256_permute2f128_pd::<0x31>(a, c),
-                _mm256_permute2f128_pd::<0x31>(b, d),
-            ];
+            let four = |r: usize| {
+                let ((a, b), (c, d)) = (pair(r), pair(r + 2));
+                let (ac, bd) = (_mm256_permute2f128_pd::<0x20>(a, c), _mm256_permute2f128_pd::<0x20>(b, d));
+                [ac, bd, _mm256_permute2f128_pd::<0x31>(a, c), _mm256_permute2f128_pd::<0x31>(b, d)]
+            };
+            let (upper, lower) = (four(0), four(4));
             for l in 0..4 {
                 // SAFETY: the caller makes these places writable.
-                unsafe { _mm256_storeu_pd(to.add((k + l) * to_stride + first), columns[l]) }
+                unsafe {
+                    let column = to.add((k + l) * to_stride);
+                    _mm256_storeu_pd(column, upper[l]);
+                    _mm256_storeu_pd(column.add(4), lower[l]);
+                }
             }
         }
     }
@@ -289,6 +304,56 @@ mod x86 {
     #[target_feature(enable = "avx2")]
     fn first_of_8(n: usize) -> __m256i {
         _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+    }
+
+    /// Writes the first `n` of eight lanes by halves, quarters and eighths: a store with a mask takes many times as long on AMD.
+    ///
+    /// # Safety
+    /// `n` places from `p` on must be valid to write.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store_first_of_8(mut p: *mut f32, n: usize, v: __m256) {
+        let mut x = _mm256_castps256_ps128(v);
+        // SAFETY: the binary digits of `n` add up to it, and `p` moves on by as many places as were written.
+        unsafe {
+            if n & 8 != 0 {
+                return _mm256_storeu_ps(p, v);
+            }
+            if n & 4 != 0 {
+                _mm_storeu_ps(p, x);
+                (p, x) = (p.add(4), _mm256_extractf128_ps::<1>(v));
+            }
+            if n & 2 != 0 {
+                _mm_storel_epi64(p.cast(), _mm_castps_si128(x));
+                (p, x) = (p.add(2), _mm_movehl_ps(x, x));
+            }
+            if n & 1 != 0 {
+                _mm_store_ss(p, x);
+            }
+        }
+    }
+
+    /// [`store_first_of_8`] of four lanes.
+    ///
+    /// # Safety
+    /// `n` places from `p` on must be valid to write.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn store_first_of_4(mut p: *mut f64, n: usize, v: __m256d) {
+        let mut x = _mm256_castpd256_pd128(v);
+        // SAFETY: as above.
+        unsafe {
+            if n & 4 != 0 {
+                return _mm256_storeu_pd(p, v);
+            }
+            if n & 2 != 0 {
+                _mm_storeu_pd(p, x);
+                (p, x) = (p.add(2), _mm256_extractf128_pd::<1>(v));
+            }
+            if n & 1 != 0 {
+                _mm_store_sd(p, x);
+            }
+        }
     }
 
     /// The mask of the first `n` of four lanes.

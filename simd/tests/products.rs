@@ -99,7 +99,7 @@ proptest! {
 }
 
 fn threads<T: Float>(level: Level) {
-    for (m, k, n) in [(300, 530, 270), (7, 600, 900), (900, 600, 7), (1, 700, 800)] {
+    for (m, k, n) in [(300, 530, 270), (100, 300, 400), (7, 600, 900), (900, 600, 7), (1, 700, 800)] {
         for lay in LAYS {
             let (a, b) = (Owned::<T>::rough(m, k, lay, 1), Owned::<T>::rough(k, n, lay, 2));
             same_with_any_number_of_threads(&format!("{level} {} {lay:?}", T::NAME), || {
@@ -157,6 +157,41 @@ fn cuts_of_rows_and_columns_keep_bits() {
     for level in Level::available() {
         cuts_keep_bits::<f32>(level);
         cuts_keep_bits::<f64>(level);
+    }
+}
+
+/// Products so large that the right factor is packed a strip at a time, for all rows, against some of their rows and columns alone.
+fn strips_keep_bits<T: Float>(level: Level) {
+    for (m, k, n) in [(205, 1300, 900), (250, 300, 2070), (1200, 260, 40), (100, 300, 1100)] {
+        for (a, b, to) in
+            [(Lay::Rows, Lay::Rows, Accumulate::Set), (Lay::Cols, Lay::Cols, Accumulate::Add), (Lay::Gaps, Lay::Rows, Accumulate::Add)]
+        {
+            let (a, b) = (Owned::<T>::rough(m, k, a, 1), Owned::<T>::rough(k, n, b, 2));
+            let start = match to {
+                Accumulate::Set => Owned::<T>::nan(m, n, Lay::Rows),
+                Accumulate::Add => Owned::<T>::rough(m, n, Lay::Rows, 3),
+            };
+            let (mut whole, mut cut) = (start.clone(), start);
+            product_at(level, a.mat(), b.mat(), to, whole.mat_mut());
+            let rows: Vec<_> = (0..m).step_by(m / 3).map(|i| i..(i + 7).min(m)).collect();
+            for i in rows.iter().cloned() {
+                product_at(level, a.mat().row_range(i.clone()), b.mat(), to, cut.mat_mut().row_range(i));
+            }
+            for i in rows.into_iter().flatten() {
+                for j in 0..n {
+                    let (whole, cut) = (whole.at(i, j), cut.at(i, j));
+                    assert!(whole.to_bits() == cut.to_bits(), "{level} {} {m}×{k}×{n} {to:?} at {i}, {j}: {whole} and {cut}", T::NAME);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn strips_of_large_products_keep_bits() {
+    for level in Level::available() {
+        strips_keep_bits::<f32>(level);
+        strips_keep_bits::<f64>(level);
     }
 }
 

@@ -158,7 +158,15 @@ fn weights_that_are_none_are_refused() {
     let other = nn::parse_model(&crate::run::MODEL.replace("out = 8", "out = 9")).unwrap();
     let fewer = nn::parse_model("input = [3]\n[[layers]]\ntype = \"dense\"\nout = 2").unwrap();
     let lying = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
-    let cases: [(&[u8], &[&str]); 10] = [
+    let headed = |header: &str| [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 24]].concat();
+    let tensor = |from: u64, to: u64, n: u64| format!(r#""0.weight":{{"dtype":"F64","shape":[{n}],"data_offsets":[{from},{to}]}}"#);
+    let beyond = headed(&format!("{{{}}}", tensor(0, 1 << 43, 1 << 40)));
+    let overlapping = headed(&format!(r#"{{{},"0.bias":{{"dtype":"F64","shape":[2],"data_offsets":[8,24]}}}}"#, tensor(0, 16, 2)));
+    let twice = headed(&format!("{{{},{}}}", tensor(0, 24, 3), tensor(0, 24, 3)));
+    let cases: [(&[u8], &[&str]); 13] = [
+        (&beyond, &["not a valid safetensors file"]),
+        (&overlapping, &["not a valid safetensors file"]),
+        (&twice, &["tensor `0.weight` is in the file twice"]),
         (b"", &["not a valid safetensors file"]),
         (b"\x80\x02}q\0.", &["PyTorch checkpoint", "convert it with"]),
         (b"PK\x03\x04archive/data.pkl", &["PyTorch checkpoint", "convert it with"]),

@@ -202,6 +202,17 @@ fn threads_do_not_change_a_bit() {
         let one = bytes(1);
         assert!(one == bytes(2) && one == bytes(7), "{kind}");
     }
+    folder.npy("x.npy", &[12, 16, 16, 2], &inputs(12 * 16 * 16 * 2));
+    folder.text("m.toml", &IMAGES.replace("INPUT", "input = [16, 16, 2]").replace("out = 3", "out = 24"));
+    for strategy in ["jacobian", "products", "structured"] {
+        let bytes = |threads: usize| {
+            let kernel = "--model m.toml --x1 x.npy --kind empirical-ntk --seed 1 --outputs full";
+            folder.kernel(&format!("{kernel} --strategy {strategy} --threads {threads}"));
+            std::fs::read(folder.path("k.npy")).unwrap()
+        };
+        let one = bytes(1);
+        assert!(one == bytes(2) && one == bytes(7), "{strategy}");
+    }
 }
 
 #[test]

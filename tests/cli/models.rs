@@ -118,6 +118,13 @@ fn networks_that_no_memory_holds_are_refused_before_any_is_asked_for() {
         let arguments = format!("--model m.toml --x1 x.npy --kind empirical-ntk --seed 0 --strategy {strategy}");
         folder.kernel_fails(&arguments, &["this kernel", "GiB of memory", "fewer outputs"]);
     }
+    // Few parameters, and images of 500 GB between the layers.
+    let image =
+        "input = [4000, 4000, 1]\n[[layers]]\ntype = \"conv\"\nout = 4096\nfilter = [1, 1]\n[[layers]]\ntype = \"global_avg_pool\"\n";
+    folder.text("m.toml", &format!("{image}{}", dense(1)));
+    folder.npy("image.npy", &[0, 4000, 4000, 1], &[] as &[f64]);
+    let arguments = "--model m.toml --x1 image.npy --kind empirical-ntk --seed 0";
+    folder.kernel_fails(arguments, &["this kernel", "GiB of memory"]);
     folder.text("m.toml", &format!("input = [1]\n{}{}", dense(wide), dense(2)));
     folder.kernel_fails("--model m.toml --x1 x.npy --kind ntk", &["\"m.toml\"", "layers[1]", "too large"]);
 }

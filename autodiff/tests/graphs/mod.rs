@@ -59,7 +59,8 @@ impl Kind {
 /// A random function.
 #[derive(Clone)]
 pub struct Graph {
-    pub examples: usize,
+    /// The number of every example, on which its targets depend.
+    pub examples: Vec<usize>,
     /// Extents that the shapes of leaves are made of.
     pub extents: [usize; 3],
     pub inputs: Vec<Kind>,
@@ -94,7 +95,7 @@ impl Graph {
 
     fn values_of_leaves(&self, seed: u64) -> Point {
         let leaf = |i: usize, dims: &[usize]| (Shape::from(dims), values(dims.iter().product(), seed.wrapping_add(i as u64)));
-        let inputs = self.inputs.iter().map(|kind| [&[self.examples], &kind.dims(self.extents)[..]].concat());
+        let inputs = self.inputs.iter().map(|kind| [&[self.examples.len()], &kind.dims(self.extents)[..]].concat());
         let parameters = self.parameters.iter().map(|kind| kind.dims(self.extents));
         Point {
             inputs: inputs.enumerate().map(|(i, dims)| leaf(i, &dims)).collect(),
@@ -106,8 +107,8 @@ impl Graph {
 /// Records a function with the leaves of a point.
 pub fn record(f: &impl Differentiable, at: &Point) -> (Tape<f64>, Var) {
     let mut tape = Tape::new();
-    let parameters: Vec<Var> = at.parameters.iter().map(|(shape, x)| tape.parameter(shape.clone(), x)).collect();
-    let inputs: Vec<Var> = at.inputs.iter().map(|(shape, x)| tape.input(shape.clone(), x)).collect();
+    let parameters: Vec<Var> = at.parameters.iter().map(|(shape, x)| tape.parameter(*shape, x)).collect();
+    let inputs: Vec<Var> = at.inputs.iter().map(|(shape, x)| tape.input(*shape, x)).collect();
     let output = f.record(&mut tape, &inputs, &parameters);
     (tape, output)
 }
@@ -128,9 +129,19 @@ fn near_a_kink(tape: &Tape<f64>, v: Var) -> bool {
     }
 }
 
+/// Whether the function has kinks anywhere, so that it is no smooth function of large steps.
+pub fn has_kinks(f: &impl Differentiable, at: &Point) -> bool {
+    let (tape, _) = record(f, at);
+    tape.vars().any(|v| match tape.node(v).op {
+        Op::Map(phi, _) => matches!(phi.name(), "relu" | "abs" | "leaky_relu"),
+        Op::MaxPool(..) => true,
+        _ => false,
+    })
+}
+
 impl Differentiable for Graph {
     fn record<T: Scalar>(&self, tape: &mut Tape<T>, inputs: &[Var], parameters: &[Var]) -> Var {
-        let mut recorder = steps::Recorder::new(tape, inputs.iter().chain(parameters), self.examples);
+        let mut recorder = steps::Recorder::new(tape, inputs.iter().chain(parameters), &self.examples);
         for &step in &self.steps {
             if recorder.size() >= self.size {
                 break;
@@ -144,7 +155,7 @@ impl Differentiable for Graph {
 /// The graph as it is recorded, so that a failure can be read and written down by hand.
 impl fmt::Debug for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} examples, extents {:?}, seed {}", self.examples, self.extents, self.seed)?;
+        writeln!(f, "examples {:?}, extents {:?}, seed {}", self.examples, self.extents, self.seed)?;
         writeln!(f, "inputs {:?}, parameters {:?}, size {}, {} below", self.inputs, self.parameters, self.size, self.below)?;
         writeln!(f, "steps {:?}", self.steps)?;
         // A graph that cannot be recorded is known by its steps alone.
@@ -172,7 +183,7 @@ pub fn graph() -> impl Strategy<Value = Graph> {
     let below = prop_oneof![4 => Just(0usize), 1 => 0usize..5];
     (examples, [extent(), extent(), extent()], inputs, parameters, steps(40), 3usize..38, below, any::<u64>()).prop_map(
         |(examples, extents, inputs, parameters, steps, size, below, seed)| Graph {
-            examples,
+            examples: (0..examples).collect(),
             extents,
             inputs,
             parameters,

@@ -9,7 +9,7 @@ use std::ops::Range;
 pub(super) struct Recorder<'t, T: Scalar> {
     tape: &'t mut Tape<T>,
     values: Vec<(Var, f64)>,
-    examples: usize,
+    examples: &'t [usize],
 }
 
 /// Above this a value is taken through a bounded function.
@@ -17,7 +17,7 @@ const LARGEST: f64 = 3.0;
 const KINDS: u8 = 25;
 
 impl<'t, T: Scalar> Recorder<'t, T> {
-    pub(super) fn new<'v>(tape: &'t mut Tape<T>, leaves: impl Iterator<Item = &'v Var>, examples: usize) -> Self {
+    pub(super) fn new<'v>(tape: &'t mut Tape<T>, leaves: impl Iterator<Item = &'v Var>, examples: &'t [usize]) -> Self {
         Recorder { tape, values: leaves.map(|&v| (v, 1.0)).collect(), examples }
     }
 
@@ -37,6 +37,13 @@ impl<'t, T: Scalar> Recorder<'t, T> {
 
     fn per_example(&self, v: Var) -> bool {
         self.tape.node(v).per_example
+    }
+
+    /// A number for every entry of a constant, which goes with its example wherever that stands.
+    fn places(&self, shape: &Shape, per_example: bool) -> impl Iterator<Item = usize> + use<'t, T> {
+        let (examples, len) = (self.examples, if per_example { shape.axes(1..shape.rank()).n } else { shape.len() });
+        let rows = if per_example { examples.len() } else { 1 };
+        (0..rows * len).map(move |i| if per_example { examples[i / len] * len + i % len } else { i })
     }
 
     /// Axes that are not the examples.
@@ -164,8 +171,9 @@ impl<'t, T: Scalar> Recorder<'t, T> {
                     }
                     // A factor that is not differentiated.
                     _ => {
-                        let shape = self.tape.shape(x).clone();
-                        let values: Vec<T> = (0..shape.len()).map(|i| T::of([0.5, 0.0, -1.0, 1.5][(i + digit(4)) % 4])).collect();
+                        let shape = *self.tape.shape(x);
+                        let value = |i: usize| T::of([0.5, 0.0, -1.0, 1.5][(i + digit(4)) % 4]);
+                        let values: Vec<T> = self.places(&shape, self.per_example(x)).map(value).collect();
                         let c = if self.per_example(x) { self.tape.target(shape, &values) } else { self.tape.constant(shape, &values) };
                         (self.tape.mul(x, c), 1.5 * a)
                     }
@@ -192,8 +200,11 @@ impl<'t, T: Scalar> Recorder<'t, T> {
             22 => self.gather(x, choice),
             _ => {
                 let (x, bound) = self.image(x)?;
-                let windows = self.windows(x, choice / 4);
-                Some(match digit(4) {
+                let windows = self.windows(x, choice / 5);
+                if digit(5) == 4 {
+                    return self.convolution((x, bound), windows, y, choice);
+                }
+                Some(match digit(5) {
                     0 => (self.tape.patches(x, windows), bound),
                     1 => (self.tape.sum_pool(x, windows, 0.3), 2.0 * bound),
                     2 => (self.tape.avg_pool(x, windows), bound),
@@ -220,6 +231,15 @@ impl<'t, T: Scalar> Recorder<'t, T> {
             self.tape.affine(x, w, scale, bias.map(|(b, _)| (b, 0.3)))
         };
         Some((z, bound))
+    }
+
+    fn convolution(&mut self, (x, a): (Var, f64), windows: Windows, y: u16, choice: u16) -> Option<(Var, f64)> {
+        let k = windows.cells() * windows.channels();
+        let (w, b) = self.weight(y, [k, 1 + usize::from(choice / 7) % 2])?;
+        let out = self.tape.shape(w).cols();
+        let bias = self.pick(choice / 3, |r, v| !r.per_example(v) && r.dims(v) == [out]);
+        let bound = 0.7 * k as f64 * a * b + bias.map_or(0.0, |(_, c)| 0.3 * c);
+        Some((self.tape.conv(x, w, windows, 0.7, bias.map(|(b, _)| (b, 0.3))), bound))
     }
 
     fn product(&mut self, x: u16, y: u16) -> Option<(Var, f64)> {
@@ -335,14 +355,17 @@ impl<'t, T: Scalar> Recorder<'t, T> {
     fn gather(&mut self, x: u16, choice: u16) -> Option<(Var, f64)> {
         let (table, bound) = self.pick(x, |r, v| !r.per_example(v) && (1..=3).contains(&r.tape.shape(v).rank()) && r.dims(v)[0] > 0)?;
         let (n, rank, choice) = (self.dims(table)[0], self.tape.shape(table).rank(), usize::from(choice));
-        let dims: Shape = match choice % 4 {
-            0 => [2].into(),
-            1 if rank <= 3 => [self.examples].into(),
-            _ if rank <= 2 => [self.examples, 2].into(),
-            _ => [self.examples].into(),
+        let shared = choice.is_multiple_of(4);
+        let dims: Shape = if shared {
+            [2].into()
+        } else if rank <= 2 && choice % 4 > 1 {
+            [self.examples.len(), 2].into()
+        } else {
+            [self.examples.len()].into()
         };
-        let numbers: Vec<T> = (0..dims.len()).map(|i| T::of(((i * (choice / 4 % 3) + choice / 12) % n) as f64)).collect();
-        let rows = if choice.is_multiple_of(4) { self.tape.constant(dims, &numbers) } else { self.tape.target(dims, &numbers) };
+        let number = |i: usize| T::of(((i * (choice / 4 % 3) + choice / 12) % n) as f64);
+        let numbers: Vec<T> = self.places(&dims, !shared).map(number).collect();
+        let rows = if shared { self.tape.constant(dims, &numbers) } else { self.tape.target(dims, &numbers) };
         Some((self.tape.gather(table, rows), bound))
     }
 }
