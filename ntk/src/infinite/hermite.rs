@@ -336,10 +336,11 @@ fn resolution(source: Source, parity: Parity, sigma: f64) -> (usize, f64) {
         let mean_off = (mean - other_mean).abs() > 1e-13 * (sigma * norm + mean.abs());
         if (off || mean_off) && step > 1e-3 {
             step *= 0.5;
-        } else if slopes[count - 4..].iter().any(|b| b.abs() > 1e-14 * norm) && count < MOST {
+        } else if slopes[count - 4..].iter().any(|b| b.abs() > rounding(count) * norm) && count < MOST {
             count *= 2;
         } else {
-            return (count, step);
+            let last = slopes.iter().enumerate().rposition(|(k, b)| b.abs() > rounding(k) * norm);
+            return (last.map_or(1, |last| last + 1), step);
         }
     }
 }
