@@ -53,9 +53,8 @@ fn values_out_of_range_are_named_with_their_key() {
 #[test]
 fn networks_without_a_limit_are_refused_by_name_and_stay_finite_networks() {
     let folder = Folder::new();
-    let model = MODEL.replace("relu", "tanh");
-    folder.text("m.toml", &model);
-    folder.kernel_fails("--model m.toml --x1 x.npy --kind ntk", &["\"m.toml\"", "layers[1]", "tanh"]);
+    folder.text("m.toml", &MODEL.replace("type = \"relu\"", "type = \"relu\"\n[[layers]]\ntype = \"tanh\""));
+    folder.kernel_fails("--model m.toml --x1 x.npy --kind ntk", &["\"m.toml\"", "layers[2] (tanh)", "Gaussian", "layers[1] (relu)"]);
     assert_eq!(folder.kernel("--model m.toml --x1 x.npy --kind empirical-ntk --seed 0").0, [4, 4]);
     folder.text("m.toml", &MODEL.replace("type = \"dense\"\nout = 8", "type = \"relu\"\n[[layers]]\ntype = \"dense\"\nout = 8"));
     folder.kernel_fails("--model m.toml --x1 x.npy --kind nngp", &["\"m.toml\"", "layers[0]", "Gaussian"]);
