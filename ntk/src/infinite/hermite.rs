@@ -276,9 +276,9 @@ impl Source {
 impl Octave {
     fn new(source: Source, parity: Parity, k: i32) -> Self {
         let top = 2f64.powi(k + 1).sqrt();
-        let (count, step) = resolution(source, parity, top);
+        let (count, step, ends) = resolution(source, parity, top);
         for nodes in [16, 32, 64] {
-            let octave = Octave::with_nodes(source, parity, k, count, step, nodes);
+            let octave = Octave::with_nodes(source, parity, k, (count, step, ends), nodes);
             if octave.resolved(top) || nodes == 64 {
                 return octave;
             }
@@ -286,7 +286,7 @@ impl Octave {
         unreachable!("the last number of nodes returns")
     }
 
-    fn with_nodes(source: Source, parity: Parity, k: i32, count: usize, step: f64, nodes: usize) -> Self {
+    fn with_nodes(source: Source, parity: Parity, k: i32, (count, step, ends): (usize, f64, bool), nodes: usize) -> Self {
         let angle = |i: usize| std::f64::consts::PI * (i as f64 + 0.5) / nodes as f64;
         let samples: Vec<(f64, Vec<f64>)> = (0..nodes)
             .into_par_iter()
@@ -307,9 +307,10 @@ impl Octave {
         }
         let envelope = (0..count).map(|n| samples.iter().fold(0.0, |m: f64, s| m.max(s.1[n].abs()))).collect();
         let norm = samples.iter().map(|s| s.1.iter().map(|b| b * b).sum::<f64>()).fold(f64::INFINITY, f64::min).sqrt();
-        // The squares of the terms that are left out decay like exp(−c √n), over a length that is well below a sixteenth of n here.
+        // Where the series does not end before, the squares of the terms that are left out decay like exp(−c √n), over a length that is
+        // well below a sixteenth of n here.
         let last = samples.iter().fold(0.0, |m: f64, s| m.max(s.1[count - 1].abs()));
-        let converged = count as f64 / 16.0 * last * last <= 1e-11 * norm * norm;
+        let converged = ends || count as f64 / 16.0 * last * last <= 1e-11 * norm * norm;
         Octave { mean, slopes, nodes, envelope, norm, converged }
     }
 
@@ -321,8 +322,9 @@ impl Octave {
     }
 }
 
-/// How many terms a function needs at a scale σ, and the step of the trapezoidal rule with which they are converged.
-fn resolution(source: Source, parity: Parity, sigma: f64) -> (usize, f64) {
+/// How many terms a function needs at a scale σ, the step of the trapezoidal rule with which they are converged, and whether those behind them are
+/// rounding: the series of a polynomial ends with a term of any size.
+fn resolution(source: Source, parity: Parity, sigma: f64) -> (usize, f64, bool) {
     let (mut count, mut step) = (32, 0.25);
     loop {
         let (mean, slopes) = coefficients(source, parity, sigma, count, step, 0.0);
@@ -336,11 +338,14 @@ fn resolution(source: Source, parity: Parity, sigma: f64) -> (usize, f64) {
         let mean_off = (mean - other_mean).abs() > 1e-13 * (sigma * norm + mean.abs());
         if (off || mean_off) && step > 1e-3 {
             step *= 0.5;
-        } else if slopes[count - 4..].iter().any(|b| b.abs() > rounding(count) * norm) && count < MOST {
-            count *= 2;
         } else {
+            let ends = slopes[count - 4..].iter().all(|b| b.abs() <= rounding(count) * norm);
+            if !ends && count < MOST {
+                count *= 2;
+                continue;
+            }
             let last = slopes.iter().enumerate().rposition(|(k, b)| b.abs() > rounding(k) * norm);
-            return (last.map_or(1, |last| last + 1), step);
+            return (last.map_or(1, |last| last + 1), step, ends);
         }
     }
 }
