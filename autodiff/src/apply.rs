@@ -28,19 +28,17 @@ impl<T: Scalar> Linear<'_, T> {
 
     /// [`apply`](Self::apply) for lengths that are right.
     pub(crate) fn apply_right(&self, lanes: usize, dx: &[T], to: Accumulate, dy: &mut [T], scratch: &mut Scratch<T>) {
-        // The rows of all lanes go through one product.
-        match *self {
-            Linear::Right { w, a, rows, batches: 1, fan: Fan::Each } => {
-                let dx = Mat::new(dx, lanes * rows, w.rows());
-                return scaled_product(a, dx, w.matrix(0), to, dy, scratch);
+        // The rows of all lanes go through one product, and the images of all lanes through one convolution.
+        if let Linear::Right { w, a, rows, batches, fan } = *self {
+            match fan {
+                Fan::Each if batches == 1 => {
+                    let dx = Mat::new(dx, lanes * rows, w.rows());
+                    return scaled_product(a, dx, w.matrix(0), to, dy, scratch);
+                }
+                Fan::See(windows) => return see(windows, lanes * rows, w.matrix(0), a, dx, to, dy, scratch),
+                Fan::Seen(windows) => return seen(windows, lanes * rows, w.t().matrix(0), a, dx, to, dy, scratch),
+                Fan::Each | Fan::Out | Fan::In => (),
             }
-            Linear::Right { w, a, rows, fan: Fan::See(windows), .. } => {
-                return see(windows, lanes * rows, w.matrix(0), a, dx, to, dy, scratch);
-            }
-            Linear::Right { w, a, rows, fan: Fan::Seen(windows), .. } => {
-                return seen(windows, lanes * rows, w.t().matrix(0), a, dx, to, dy, scratch);
-            }
-            _ => (),
         }
         if lanes == 1 {
             return self.apply_one(dx, to, dy, scratch);
