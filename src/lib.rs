@@ -15,6 +15,7 @@ pub mod memory;
 pub mod page;
 pub mod progress;
 pub mod report;
+pub mod workloads;
 
 /// The README, so that its example is compiled and run.
 #[cfg(doctest)]

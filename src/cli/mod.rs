@@ -1,5 +1,6 @@
 //! Arguments, exit codes, and what all commands have in common.
 
+mod bench;
 mod kernel;
 mod report;
 
@@ -20,7 +21,7 @@ use tangents::progress::Progress;
     about,
     max_term_width = 110,
     override_usage = "tangents [OPTIONS] [COMMAND]",
-    after_help = "`tangents report --help` and `tangents kernel --help` list the options of each command."
+    after_help = "`tangents COMMAND --help` lists the options of a command."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -49,6 +50,8 @@ enum Command {
     Report(report::Arguments),
     /// Compute a kernel between two sets of inputs.
     Kernel(kernel::Arguments),
+    /// Time the work loads that other libraries are timed on.
+    Bench(bench::Arguments),
 }
 
 /// Why a command did not do its work.
@@ -106,6 +109,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match arguments.command {
         Command::Report(arguments) => report::run(&arguments, &progress),
         Command::Kernel(arguments) => kernel::run(&arguments, &progress),
+        Command::Bench(arguments) => bench::run(&arguments, &progress),
     };
     match done.and_then(|summary| summary.map_or(Ok(()), |summary| print(&summary, json))) {
         Ok(()) => ExitCode::SUCCESS,
