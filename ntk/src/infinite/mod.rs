@@ -4,6 +4,7 @@ mod blocks;
 mod dual;
 mod gelu;
 mod hermite;
+mod loops;
 mod norms;
 mod pair;
 mod rows;
@@ -15,7 +16,7 @@ use nn::{Activation, Network};
 use norms::{Norms, trace};
 use rayon::prelude::*;
 use rows::{Pairs, Strip};
-use simd::{Accumulate, Float, Mat, MatMut, gram, product};
+use simd::{Accumulate, Float, Mat, MatMut, gram, gram_then, product};
 use stage::{Stage, closed, stages};
 use std::ops::Range;
 
@@ -111,6 +112,9 @@ pub struct Diagonals<T> {
 /// Columns that go through all layers together: their state stays in a core's first cache.
 const STRIP: usize = 512;
 
+/// Numbers of the widest vector.
+const LANES: usize = 16;
+
 /// From this |cos t| on the angle is computed from the difference (or sum) of the inputs. Below it, reading it from the
 /// product costs less than two digits.
 const NEARLY_PARALLEL: f64 = 0.99;
@@ -205,22 +209,85 @@ impl InfiniteKernel {
         Ok(Kernels { n1, n2, nngp, ntk })
     }
 
-    /// `Θ`, `[n1, n2]`, row-major; see [`evaluate`](Self::evaluate).
+    /// `Θ`, `[n1, n2]`, row-major, to the bit as in [`evaluate`](Self::evaluate), with half its memory.
     ///
     /// # Panics
-    /// If the inputs have not as many features as the network reads.
+    /// If the inputs have not as many features as the network reads, or as `evaluate`.
     #[track_caller]
     pub fn ntk<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Vec<T> {
-        self.evaluate(x1, x2).ntk
+        self.try_ntk(x1, x2).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// `K`, `[n1, n2]`, row-major; see [`evaluate`](Self::evaluate).
+    /// [`ntk`](Self::ntk) for inputs of any size.
+    ///
+    /// # Errors
+    /// If the variance of a preactivation is too large for the series of a function that has one.
     ///
     /// # Panics
     /// If the inputs have not as many features as the network reads.
     #[track_caller]
+    pub fn try_ntk<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Result<Vec<T>, SeriesTooLong> {
+        self.one_kernel(x1, x2, |one, i, two, j, ntk| {
+            let mut nngp = ntk.to_vec();
+            self.row(one, i, two, j, &mut nngp, ntk);
+        })
+    }
+
+    /// `K`, `[n1, n2]`, row-major, to the bit as in [`evaluate`](Self::evaluate), with half its memory.
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads, or as `evaluate`.
+    #[track_caller]
     pub fn nngp<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Vec<T> {
-        self.evaluate(x1, x2).nngp
+        self.try_nngp(x1, x2).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`nngp`](Self::nngp) for inputs of any size.
+    ///
+    /// # Errors
+    /// If the variance of a preactivation is too large for the series of a function that has one.
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads.
+    #[track_caller]
+    pub fn try_nngp<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Result<Vec<T>, SeriesTooLong> {
+        self.one_kernel(x1, x2, |one, i, two, j, nngp| {
+            let mut ntk = vec![T::ZERO; nngp.len()];
+            self.row(one, i, two, j, nngp, &mut ntk);
+        })
+    }
+
+    /// A kernel in one array: `row` takes the pairs of row i of the first inputs with rows j of the others from the products of their directions to
+    /// what is kept of them. Of a symmetric kernel a block goes through all layers before it leaves the second cache.
+    #[track_caller]
+    fn one_kernel<T: Float>(
+        &self,
+        x1: Mat<T>,
+        x2: Option<Mat<T>>,
+        row: impl Fn(&Inputs<T>, usize, &Inputs<T>, Range<usize>, &mut [T]) + Sync,
+    ) -> Result<Vec<T>, SeriesTooLong> {
+        let one = self.inputs(x1)?;
+        let two = x2.map(|x2| self.inputs(x2)).transpose()?;
+        let n1 = one.rows;
+        let n2 = two.as_ref().map_or(n1, |two| two.rows);
+        let mut kernel = vec![T::ZERO; n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold")];
+        let target = MatMut::new(&mut kernel, n1, n2);
+        match &two {
+            Some(two) => {
+                product(one.directions(), two.directions().t(), Accumulate::Set, target);
+                let rows = kernel.par_chunks_mut(n2.max(1)).enumerate();
+                rows.with_max_len(4).for_each(|(i, kernel)| row(&one, i, two, 0..n2, kernel));
+            }
+            None => gram_then(one.directions(), target, &|rows, columns, mut block| {
+                for i in rows.clone() {
+                    // From a whole vector on: what is below the diagonal does not count.
+                    let first = (i.max(columns.start) / LANES * LANES).max(columns.start);
+                    let kernel = block.row_mut(i - rows.start).expect("rows of a kernel have no gaps");
+                    row(&one, i, &one, first..columns.end, &mut kernel[first - columns.start..]);
+                }
+            }),
+        }
+        Ok(kernel)
     }
 
     /// Both kernels of every row of `x` with itself: the diagonals of [`evaluate`](Self::evaluate), to the bit, in time
@@ -267,16 +334,21 @@ struct Inputs<T> {
 impl<T: Float> Inputs<T> {
     fn new(x: Mat<T>, stages: &[Stage]) -> Result<Self, SeriesTooLong> {
         let (rows, features) = (x.rows(), x.cols());
-        let mut directions: Vec<T> = (0..rows).flat_map(|i| (0..features).map(move |k| x.at(i, k))).collect();
         let d = T::of(features as f64);
-        // Not from the product of all rows: the order of this sum is the same in every row, so equal rows have equal bits.
-        let variance: Vec<T> = directions.chunks_exact(features).map(|row| sum(row, row, |a, b| a * b) / d).collect();
-        for (row, &v) in directions.chunks_exact_mut(features).zip(&variance) {
-            let root = v.sqrt();
+        let (mut directions, mut variance) = (vec![T::ZERO; rows * features], vec![T::ZERO; rows]);
+        let each = directions.par_chunks_exact_mut(features).zip(&mut variance).enumerate();
+        each.with_min_len(16).for_each(|(i, (row, variance))| {
+            match x.row(i) {
+                Some(x) => row.copy_from_slice(x),
+                None => row.iter_mut().enumerate().for_each(|(k, r)| *r = x.at(i, k)),
+            }
+            // Not from the product of all rows: the order of this sum is the same in every row, so equal rows have equal bits.
+            *variance = sum(row, row, |a, b| a * b) / d;
+            let root = variance.sqrt();
             if root > T::ZERO {
                 row.iter_mut().for_each(|x| *x = *x / root);
             }
-        }
+        });
         Ok(Inputs { rows, features, directions, norms: trace(stages, variance)? })
     }
 
@@ -315,7 +387,6 @@ fn start_strip<T: Float>(one: &Inputs<T>, i: usize, two: &Inputs<T>, first: usiz
 
 /// Σ f(a, b) in an order that depends on the length alone, in several sums so that they run side by side.
 fn sum<T: Float>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
-    const LANES: usize = 16;
     let mut sums = [T::ZERO; LANES];
     let (a_lanes, b_lanes) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let rest: T = a_lanes.remainder().iter().zip(b_lanes.remainder()).map(|(&a, &b)| f(a, b)).sum();
