@@ -64,7 +64,7 @@ pub struct Case {
 pub enum Kind {
     /// The kernel of a finite network, of the inputs with themselves.
     Empirical,
-    /// Both kernels at infinite width.
+    /// The neural tangent kernel at infinite width.
     Infinite,
     /// Steps of gradient descent on one batch of all inputs.
     Train,
@@ -107,7 +107,7 @@ pub enum Kept {
 pub enum Implementation {
     /// A strategy for the kernel of a finite network.
     Strategy(Strategy),
-    /// Kernels at infinite width in closed form.
+    /// The kernel at infinite width in closed form.
     Closed,
     /// Recording, pulling back and descending.
     Tape,
@@ -284,7 +284,7 @@ impl Case {
             Implementation::Closed => {
                 let kernel = InfiniteKernel::new(network).map_err(|e| refused(&e))?;
                 let x = Mat::new(&inputs, self.n, network.n_inputs());
-                timed(repeats, || kernel.try_evaluate(x, None).map(|k| drop(black_box(k)))).map_err(|e| refused(&e))
+                timed(repeats, || kernel.try_ntk(x, None).map(|k| drop(black_box(k)))).map_err(|e| refused(&e))
             }
             Implementation::Tape => {
                 let targets: Vec<f32> = nn::normals(0, u64::MAX - 2, self.n * network.outputs());

@@ -1,6 +1,7 @@
 //! The command line as a user meets it: what it writes, what it refuses, and how it says so.
 
 mod arguments;
+mod bench;
 mod inputs;
 mod kernels;
 mod models;
