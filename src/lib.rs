@@ -20,3 +20,8 @@ pub mod report;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The guide to training, so that its examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/training.md")]
+struct Training;

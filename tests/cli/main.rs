@@ -7,3 +7,4 @@ mod models;
 mod outputs;
 mod report;
 mod run;
+mod train;

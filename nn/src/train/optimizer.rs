@@ -44,6 +44,14 @@ impl Optimizer {
     /// Adam with the constants of Kingma and Ba, which are PyTorch's.
     pub const ADAM: Optimizer = Optimizer::Adam { beta1: 0.9, beta2: 0.999, eps: 1e-8 };
 
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Optimizer::Sgd { .. } => "sgd",
+            Optimizer::Adam { .. } => "adam",
+        }
+    }
+
     /// The names of what it keeps for every parameter, of which each is as large as the parameter.
     pub(super) fn moments(self) -> &'static [&'static str] {
         match self {

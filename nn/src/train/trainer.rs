@@ -221,6 +221,11 @@ impl<'n, T: Scalar> Trainer<'n, T> {
         self.network
     }
 
+    /// The loss that is made small.
+    pub fn loss_function(&self) -> Loss {
+        self.loss
+    }
+
     /// The loss of a batch with the parameters as they are now.
     #[track_caller]
     pub fn loss(&mut self, x: &[T], y: &[T]) -> T {

@@ -44,7 +44,7 @@ pub fn largest_eigenvalue<T: Real>(f: &Finite<'_, T>, x: &[T], factors: &[f64], 
             return norm;
         }
         let scale = number::<T>(1.0 / norm);
-        v.iter_mut().for_each(|v| *v = *v * scale);
+        v.iter_mut().for_each(|v| *v *= scale);
 
         let mut direction: Vec<Vec<T>> = f.network.parameters().iter().map(|p| zeros(p.shape.len())).collect();
         for (x, v) in x.chunks(BLOCK * n_in).zip(v.chunks(BLOCK * n_out)) {
@@ -56,7 +56,7 @@ pub fn largest_eigenvalue<T: Real>(f: &Finite<'_, T>, x: &[T], factors: &[f64], 
         }
         for (direction, &factor) in direction.iter_mut().zip(factors) {
             let factor = number::<T>(factor);
-            direction.iter_mut().for_each(|d| *d = *d * factor);
+            direction.iter_mut().for_each(|d| *d *= factor);
         }
         let mut product = Vec::with_capacity(v.len());
         for x in x.chunks(BLOCK * n_in) {
