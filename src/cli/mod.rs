@@ -51,7 +51,7 @@ enum Command {
     /// Compute a kernel between two sets of inputs.
     Kernel(kernel::Arguments),
     /// Train a network, from files to a file of weights.
-    Train(train::Arguments),
+    Train(Box<train::Arguments>),
 }
 
 /// Why a command did not do its work.
