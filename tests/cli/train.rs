@@ -357,9 +357,7 @@ fn another_training_does_not_go_on_from_a_checkpoint() {
     // More steps at a constant rate are the same training.
     folder.run(&resumed.replace("--steps 8", "--steps 20")).success();
     let longer = std::fs::read(folder.path("w.safetensors")).unwrap();
-    folder
-        .run(&common.replace("--checkpoint c", "").replace("--steps 8", "--steps 20").replace("  ", " ").trim_end().to_string())
-        .success();
+    folder.run(&common.replace(" --checkpoint c", "").replace("--steps 8", "--steps 20")).success();
     assert!(std::fs::read(folder.path("w.safetensors")).unwrap() == longer);
 }
 
