@@ -21,3 +21,8 @@ pub mod workloads;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The guide to training, so that its examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/training.md")]
+struct Training;

@@ -70,7 +70,7 @@ enum Contraction {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Precision {
+pub(super) enum Precision {
     F32,
     F64,
 }
@@ -105,7 +105,8 @@ impl Kept {
 }
 
 /// A number in a file.
-trait Number: Real + npy::Element {
+pub(super) trait Number: Real + npy::Element {
+    /// The numbers of a file, rounded.
     fn from_values(values: npy::Values) -> Vec<Self>;
 }
 
@@ -224,7 +225,7 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Option<Summa
 }
 
 /// Names of our own stdout. A kernel that goes there is followed by nothing, so that it can be read.
-const STDOUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+pub(super) const STDOUT: [&str; 3] = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
 
 /// About as many numbers as an empirical kernel holds besides the network and the result, at least.
 fn working_memory(a: &Arguments, network: &Network, examples: usize) -> u128 {
@@ -245,17 +246,17 @@ fn working_memory(a: &Arguments, network: &Network, examples: usize) -> u128 {
     }
 }
 
-fn in_file(path: &Path, error: impl std::fmt::Display) -> Failure {
+pub(super) fn in_file(path: &Path, error: impl std::fmt::Display) -> Failure {
     Failure::Failed(format!("{path:?}: {error}"))
 }
 
-fn read_model(path: &Path) -> Result<Network, Failure> {
+pub(super) fn read_model(path: &Path) -> Result<Network, Failure> {
     let text = files::read_text(path)?;
     nn::parse_model(&text).map_err(|e| in_file(path, e))
 }
 
 /// Inputs of the network, as many as the file holds.
-fn read_inputs<T: Number>(path: &Path, network: &Network, model: &Path) -> Result<(usize, Vec<T>), Failure> {
+pub(super) fn read_inputs<T: Number>(path: &Path, network: &Network, model: &Path) -> Result<(usize, Vec<T>), Failure> {
     let array = npy::read(path)?;
     array.require_finite(path)?;
     let (shape, input) = (array.shape.clone(), network.input());
@@ -280,7 +281,7 @@ fn weights<T: Number>(a: &Arguments, network: &Network) -> Result<Vec<Vec<T>>, F
 }
 
 /// The most bytes that a file of weights can have: its numbers in double precision, and a header, which the format limits to 100 MB.
-fn largest_file(network: &Network) -> u64 {
+pub(super) fn largest_file(network: &Network) -> u64 {
     let numbers: u128 = network.parameters().iter().map(|p| p.shape.len() as u128).sum();
     u64::try_from(8 * numbers).unwrap_or(u64::MAX).saturating_add(100_000_008)
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod kernel;
 mod report;
+mod train;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
@@ -50,6 +51,8 @@ enum Command {
     Report(report::Arguments),
     /// Compute a kernel between two sets of inputs.
     Kernel(kernel::Arguments),
+    /// Train a network, from files to a file of weights.
+    Train(Box<train::Arguments>),
     /// Time the work loads that other libraries are timed on.
     Bench(bench::Arguments),
 }
@@ -109,6 +112,7 @@ pub(crate) fn run() -> ExitCode {
     let done = match arguments.command {
         Command::Report(arguments) => report::run(&arguments, &progress),
         Command::Kernel(arguments) => kernel::run(&arguments, &progress),
+        Command::Train(arguments) => train::run(&arguments, json, &progress),
         Command::Bench(arguments) => bench::run(&arguments, &progress),
     };
     match done.and_then(|summary| summary.map_or(Ok(()), |summary| print(&summary, json))) {
@@ -140,7 +144,11 @@ fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
 }
 
 fn print(summary: &Summary, json: bool) -> Result<(), Failure> {
-    let mut text = if json { summary.json.to_string() } else { summary.text.clone() };
+    print_line(if json { summary.json.to_string() } else { summary.text.clone() })
+}
+
+/// A line on stdout, which whoever reads it sees at once.
+fn print_line(mut text: String) -> Result<(), Failure> {
     text.push('\n');
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -8,3 +8,4 @@ mod models;
 mod outputs;
 mod report;
 mod run;
+mod train;

@@ -4,6 +4,7 @@ mod blocks;
 mod jacobian;
 mod products;
 mod reduce;
+mod stability;
 mod structured;
 
 use autodiff::{Float, Scalar, Shape, Tape, Var};
@@ -12,6 +13,7 @@ use nn::Network;
 pub use blocks::{empirical_nngp, empirical_ntk, empirical_ntk_in_blocks};
 pub use jacobian::{Jacobian, jacobian};
 pub use reduce::{Kernel, Outputs};
+pub use stability::{largest_eigenvalue, largest_stable_rate};
 
 /// A real scalar: `f32` or `f64`.
 pub trait Real: Scalar + Float {}
