@@ -1,7 +1,7 @@
 //! Kernels that are larger than memory, rows by rows.
 
 use super::hermite::SeriesTooLong;
-use super::images::Images;
+use super::images::{Images, Precision};
 use super::stage::{Affine, Stage};
 use super::{Body, InfiniteKernel, Inputs, Kernels, row};
 use rayon::prelude::*;
@@ -81,23 +81,27 @@ fn block_of_images<T: Float>(
 ) -> Result<Kernels<T>, SeriesTooLong> {
     let (n1, n2) = (rows.len(), x2.map_or(x1.rows(), |x2| x2.rows()));
     let mut block = Kernels { n1, n2, nngp: vec![T::ZERO; n1 * n2], ntk: vec![T::ZERO; n1 * n2] };
-    let mut write = |i: usize, j: usize, k: T, theta: T| {
+    let mut write = |i: usize, j: usize, k: f64, theta: f64| {
         let at = (i - rows.start) * n2 + j;
-        (block.nngp[at], block.ntk[at]) = (k, theta);
+        (block.nngp[at], block.ntk[at]) = (T::of(k), T::of(theta));
     };
+    let precision = Precision::of::<T>();
+    let one = super::images::Inputs { number: &|i, k| x1.at(i, k).to_f64(), channels_first };
+    let quiet = &mut |_| ();
     if let Some(x2) = x2 {
-        images.pairs((x1, rows.clone()), Some((x2, 0..n2)), channels_first, &mut write, &mut |_| ())?;
+        let two = super::images::Inputs { number: &|i, k| x2.at(i, k).to_f64(), channels_first };
+        images.pairs(precision, (&one, rows.clone()), Some((&two, 0..n2)), &mut write, quiet)?;
         return Ok(block);
     }
     // A pair has the example with the smaller number first, here as in the whole kernel.
-    let mut turned = |i: usize, j: usize, k: T, theta: T| write(j, i, k, theta);
-    images.pairs((x1, 0..rows.start), Some((x1, rows.clone())), channels_first, &mut turned, &mut |_| ())?;
-    let mut both = |i: usize, j: usize, k: T, theta: T| {
+    let mut turned = |i: usize, j: usize, k: f64, theta: f64| write(j, i, k, theta);
+    images.pairs(precision, (&one, 0..rows.start), Some((&one, rows.clone())), &mut turned, quiet)?;
+    let mut both = |i: usize, j: usize, k: f64, theta: f64| {
         write(i, j, k, theta);
         write(j, i, k, theta);
     };
-    images.pairs((x1, rows.clone()), None, channels_first, &mut both, &mut |_| ())?;
-    images.pairs((x1, rows.clone()), Some((x1, rows.end..n2)), channels_first, &mut write, &mut |_| ())?;
+    images.pairs(precision, (&one, rows.clone()), None, &mut both, quiet)?;
+    images.pairs(precision, (&one, rows.clone()), Some((&one, rows.end..n2)), &mut write, quiet)?;
     Ok(block)
 }
 

@@ -12,7 +12,7 @@ mod series;
 mod stage;
 mod waves;
 
-use images::Images;
+use images::{Images, Precision};
 use nn::{Activation, Layout, Network};
 use norms::{Norms, trace};
 use rayon::prelude::*;
@@ -245,12 +245,18 @@ impl InfiniteKernel {
             }
             Body::Images(images) => {
                 let mut done = 0;
-                let mut write = |i: usize, j: usize, k: T, theta: T| (nngp[i * n2 + j], ntk[i * n2 + j]) = (k, theta);
+                let mut write = |i: usize, j: usize, k: f64, theta: f64| {
+                    (nngp[i * n2 + j], ntk[i * n2 + j]) = (T::of(k), T::of(theta));
+                };
                 let mut each = |more: usize| {
                     done += more as u64;
                     progress(done, pairs);
                 };
-                images.pairs((x1, 0..n1), x2.map(|x2| (x2, 0..n2)), self.channels_first(), &mut write, &mut each)?;
+                let channels_first = self.channels_first();
+                let one = images::Inputs { number: &|i, k| x1.at(i, k).to_f64(), channels_first };
+                let number = |i, k| x2.unwrap_or(x1).at(i, k).to_f64();
+                let two = images::Inputs { number: &number, channels_first };
+                images.pairs(Precision::of::<T>(), (&one, 0..n1), x2.map(|_| (&two, 0..n2)), &mut write, &mut each)?;
             }
         }
         if x2.is_none() {
@@ -315,9 +321,10 @@ impl InfiniteKernel {
                 }
             }
             Body::Images(images) => {
-                let diagonal = images.diagonal(x, self.channels_first()).unwrap_or_else(|error| panic!("{error}"));
-                for (i, pair) in diagonal.into_iter().enumerate() {
-                    [nngp[i], ntk[i]] = pair;
+                let inputs = images::Inputs { number: &|i, k| x.at(i, k).to_f64(), channels_first: self.channels_first() };
+                let diagonal = images.diagonal(Precision::of::<T>(), &inputs, x.rows());
+                for (i, pair) in diagonal.unwrap_or_else(|error| panic!("{error}")).into_iter().enumerate() {
+                    [nngp[i], ntk[i]] = pair.map(T::of);
                 }
             }
         }

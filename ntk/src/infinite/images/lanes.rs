@@ -5,7 +5,7 @@ use super::super::waves::{self, Wave};
 use super::super::{gelu, stage::Affine};
 use super::linear::Linear;
 use super::plan::{Pairs, Taps};
-use super::side::{Lanes, Norms};
+use super::side::{Both, Lanes, Norms};
 use simd::lane::Arith;
 use simd::{Float, Kernel};
 
@@ -142,15 +142,15 @@ impl Places<'_> {
 }
 
 /// `K⁰ = (1/C) Σ_c x_c[p] x'_c[q]`.
-pub(super) struct Start<'a, T, const L: usize> {
+pub(super) struct Start<'a, T, const M: usize, const L: usize> {
     pub(super) places: Places<'a>,
     pub(super) channels: usize,
-    pub(super) one: &'a [Lanes<T, L>],
+    pub(super) one: &'a [Lanes<T, M>],
     pub(super) two: &'a [Lanes<T, L>],
     pub(super) k: &'a mut [Lanes<T, L>],
 }
 
-impl<T: Float, const L: usize> Kernel for Start<'_, T, L> {
+impl<T: Float, const M: usize, const L: usize> Kernel for Start<'_, T, M, L> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arith>(self, _: A) {
@@ -161,7 +161,7 @@ impl<T: Float, const L: usize> Kernel for Start<'_, T, L> {
             for c in 0..self.channels {
                 let (one, two) = (&self.one[c * places + p], &self.two[c * places + q]);
                 for l in 0..L {
-                    sum[l] = A::mul_add(one[l], two[l], sum[l]);
+                    sum[l] = A::mul_add(one[l % M], two[l], sum[l]);
                 }
             }
             for l in 0..L {
@@ -172,15 +172,15 @@ impl<T: Float, const L: usize> Kernel for Start<'_, T, L> {
 }
 
 /// `n − K⁰ = n ‖x̂[p] − x̂'[q]‖²/2C` with the directions `x̂ = x/√K⁰11`.
-pub(super) struct StartDistance<'a, T, const L: usize> {
+pub(super) struct StartDistance<'a, T, const M: usize, const L: usize> {
     pub(super) places: Places<'a>,
     pub(super) channels: usize,
-    pub(super) one: (&'a [Lanes<T, L>], &'a Norms<T, L>),
+    pub(super) one: (&'a [Lanes<T, M>], &'a Norms<T, M>),
     pub(super) two: (&'a [Lanes<T, L>], &'a Norms<T, L>),
     pub(super) distance: &'a mut [Lanes<T, L>],
 }
 
-impl<T: Float, const L: usize> Kernel for StartDistance<'_, T, L> {
+impl<T: Float, const M: usize, const L: usize> Kernel for StartDistance<'_, T, M, L> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arith>(self, _: A) {
@@ -192,12 +192,12 @@ impl<T: Float, const L: usize> Kernel for StartDistance<'_, T, L> {
             for c in 0..self.channels {
                 let (x1, x2) = (&x1[c * places + p], &x2[c * places + q]);
                 for l in 0..L {
-                    let d = x1[l] * one.inverse[p][l] - x2[l] * two.inverse[q][l];
+                    let d = x1[l % M] * one.inverse[p][l % M] - x2[l] * two.inverse[q][l];
                     sum[l] = A::mul_add(d, d, sum[l]);
                 }
             }
             for l in 0..L {
-                self.distance[k][l] = mean * sum[l] * (one.root[p][l] * two.root[q][l]);
+                self.distance[k][l] = mean * sum[l] * (one.root[p][l % M] * two.root[q][l]);
             }
         });
     }
@@ -210,32 +210,31 @@ const NEAR: f64 = 1.0 / 32.0;
 /// `n − K12` behind a linear layer or a sum of branches, `n = √(K11 K22)`, given the sum of those of its parts.
 ///
 /// With the shares `u_f`, `v_f` of the parts in the two roots, `Σ u_f² = Σ v_f² = 1`, the rest is `(n/2) Σ (u_f − v_f)²`.
-pub(super) struct Distance<'a, T, const L: usize, S> {
+pub(super) struct Distance<'a, T, const M: usize, const L: usize, S> {
     pub(super) places: Places<'a>,
     pub(super) k: &'a [Lanes<T, L>],
-    pub(super) one: &'a Norms<T, L>,
-    pub(super) two: &'a Norms<T, L>,
+    pub(super) norms: Both<'a, T, M, L>,
     pub(super) shares: S,
     pub(super) distance: &'a mut [Lanes<T, L>],
 }
 
 /// `Σ (u_f − v_f)²`, of places p and q.
-pub(super) trait Shares<T, const L: usize> {
+pub(super) trait Shares<T, const M: usize, const L: usize> {
     /// By what the sum of the parts is multiplied.
     fn factor(&self) -> T;
-    fn apart<A: Arith>(&self, p: usize, q: usize, inverse: [&Lanes<T, L>; 2]) -> Lanes<T, L>;
+    fn apart<A: Arith>(&self, p: usize, q: usize, inverses: (&Lanes<T, M>, &Lanes<T, L>)) -> Lanes<T, L>;
 }
 
-impl<T: Float, const L: usize, S: Shares<T, L>> Kernel for Distance<'_, T, L, S> {
+impl<T: Float, const M: usize, const L: usize, S: Shares<T, M, L>> Kernel for Distance<'_, T, M, L, S> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arith>(self, _: A) {
-        let (one, two, half, factor) = (self.one, self.two, T::of(0.5), self.shares.factor());
+        let ((one, two), half, factor) = (self.norms, T::of(0.5), self.shares.factor());
         self.places.each(|k, p, q| {
             let (root1, root2, covariance) = (&one.root[p], &two.root[q], &self.k[k]);
             let (mut n, mut difference, mut near) = ([T::ZERO; L], [T::ZERO; L], false);
             for l in 0..L {
-                n[l] = root1[l] * root2[l];
+                n[l] = root1[l % M] * root2[l];
                 let d = n[l] - covariance[l];
                 difference[l] = if d > T::ZERO { d } else { T::ZERO };
             }
@@ -243,7 +242,7 @@ impl<T: Float, const L: usize, S: Shares<T, L>> Kernel for Distance<'_, T, L, S>
                 near |= difference[l] < T::of(2.0 * NEAR) * n[l];
             }
             if near {
-                let apart = self.shares.apart::<A>(p, q, [&one.inverse[p], &two.inverse[q]]);
+                let apart = self.shares.apart::<A>(p, q, (&one.inverse[p], &two.inverse[q]));
                 for l in 0..L {
                     let sum = A::mul_add(half * n[l], apart[l], factor * self.distance[k][l]);
                     difference[l] = if difference[l] < T::of(2.0 * NEAR) * n[l] { sum } else { difference[l] };
@@ -255,15 +254,15 @@ impl<T: Float, const L: usize, S: Shares<T, L>> Kernel for Distance<'_, T, L, S>
 }
 
 /// The parts of a linear layer: the cells of its windows, and the bias.
-pub(super) struct Cells<'a, T, const L: usize> {
-    pub(super) linear: &'a Linear,
-    pub(super) before: [&'a Norms<T, L>; 2],
+pub(super) struct Cells<'a, T, const M: usize, const L: usize> {
+    linear: &'a Linear,
+    before: Both<'a, T, M, L>,
     /// The cells that each window sees along an axis; one beyond the last for none.
-    pub(super) cells: [Vec<usize>; 2],
+    cells: [Vec<usize>; 2],
 }
 
-impl<'a, T: Float, const L: usize> Cells<'a, T, L> {
-    pub(super) fn new(linear: &'a Linear, before: [&'a Norms<T, L>; 2]) -> Self {
+impl<'a, T: Float, const M: usize, const L: usize> Cells<'a, T, M, L> {
+    pub(super) fn new(linear: &'a Linear, before: Both<'a, T, M, L>) -> Self {
         let cells = [0, 1].map(|axis| {
             let (out, n) = (linear.out()[axis], linear.image()[axis]);
             (0..out).flat_map(|p| (0..linear.window(axis)).map(move |tap| linear.cell(axis, p, tap).unwrap_or(n))).collect()
@@ -279,7 +278,7 @@ impl<'a, T: Float, const L: usize> Cells<'a, T, L> {
     }
 }
 
-impl<T: Float, const L: usize> Shares<T, L> for Cells<'_, T, L> {
+impl<T: Float, const M: usize, const L: usize> Shares<T, M, L> for Cells<'_, T, M, L> {
     #[inline(always)]
     fn factor(&self) -> T {
         let w = self.linear.affine.as_ref().map_or(1.0, |affine| affine.w);
@@ -287,16 +286,16 @@ impl<T: Float, const L: usize> Shares<T, L> for Cells<'_, T, L> {
     }
 
     #[inline(always)]
-    fn apart<A: Arith>(&self, p: usize, q: usize, [inverse1, inverse2]: [&Lanes<T, L>; 2]) -> Lanes<T, L> {
-        let [one, two] = self.before;
+    fn apart<A: Arith>(&self, p: usize, q: usize, (inverse1, inverse2): (&Lanes<T, M>, &Lanes<T, L>)) -> Lanes<T, L> {
+        let (one, two) = self.before;
         let [height, width] = self.linear.image();
         let (w, b) = self.linear.affine.as_ref().map_or((1.0, 0.0), |affine| (affine.w, affine.b));
         let (w, b) = (T::of(w * self.linear.scale.sqrt()), T::of(b));
         let (mut u, mut v, mut apart) = ([T::ZERO; L], [T::ZERO; L], [T::ZERO; L]);
         for l in 0..L {
-            let d = b * inverse1[l] - b * inverse2[l];
+            let d = b * inverse1[l % M] - b * inverse2[l];
             apart[l] = d * d;
-            (u[l], v[l]) = (w * inverse1[l], w * inverse2[l]);
+            (u[l], v[l]) = (w * inverse1[l % M], w * inverse2[l]);
         }
         let ((rows1, columns1), (rows2, columns2)) = (self.rows(p), self.rows(q));
         let place = |y: usize, x: usize| if y < height && x < width { y * width + x } else { height * width };
@@ -305,7 +304,7 @@ impl<T: Float, const L: usize> Shares<T, L> for Cells<'_, T, L> {
                 let (root1, root2) = (&one.root[place(y1, x1)], &two.root[place(y2, x2)]);
                 for l in 0..L {
                     // Two plain products, so that the difference is exactly 0 for equal windows.
-                    let d = root1[l] * u[l] - root2[l] * v[l];
+                    let d = root1[l % M] * u[l] - root2[l] * v[l];
                     apart[l] = A::mul_add(d, d, apart[l]);
                 }
             }
@@ -315,24 +314,21 @@ impl<T: Float, const L: usize> Shares<T, L> for Cells<'_, T, L> {
 }
 
 /// The two branches of a sum.
-pub(super) struct Branches<'a, T, const L: usize> {
-    pub(super) one: [&'a Norms<T, L>; 2],
-    pub(super) two: [&'a Norms<T, L>; 2],
-}
+pub(super) struct Branches<'a, T, const M: usize, const L: usize>(pub(super) [Both<'a, T, M, L>; 2]);
 
-impl<T: Float, const L: usize> Shares<T, L> for Branches<'_, T, L> {
+impl<T: Float, const M: usize, const L: usize> Shares<T, M, L> for Branches<'_, T, M, L> {
     #[inline(always)]
     fn factor(&self) -> T {
         T::ONE
     }
 
     #[inline(always)]
-    fn apart<A: Arith>(&self, p: usize, q: usize, [inverse1, inverse2]: [&Lanes<T, L>; 2]) -> Lanes<T, L> {
+    fn apart<A: Arith>(&self, p: usize, q: usize, (inverse1, inverse2): (&Lanes<T, M>, &Lanes<T, L>)) -> Lanes<T, L> {
         let mut apart = [T::ZERO; L];
-        for (one, two) in self.one.iter().zip(self.two) {
+        for (one, two) in self.0 {
             let (root1, root2) = (&one.root[p], &two.root[q]);
             for l in 0..L {
-                let d = root1[l] * inverse1[l] - root2[l] * inverse2[l];
+                let d = root1[l % M] * inverse1[l % M] - root2[l] * inverse2[l];
                 apart[l] = A::mul_add(d, d, apart[l]);
             }
         }
@@ -341,23 +337,23 @@ impl<T: Float, const L: usize> Shares<T, L> for Branches<'_, T, L> {
 }
 
 /// `n − K12` behind a pool, which is no longer a sum of squares: 0 for images that coincide, else the difference.
-pub(super) struct PoolDistance<'a, T, const L: usize> {
+pub(super) struct PoolDistance<'a, T, const M: usize, const L: usize> {
     pub(super) places: Places<'a>,
     pub(super) k: &'a [Lanes<T, L>],
-    pub(super) one: &'a Norms<T, L>,
-    pub(super) two: &'a Norms<T, L>,
+    pub(super) norms: Both<'a, T, M, L>,
     pub(super) distance: &'a mut [Lanes<T, L>],
 }
 
-impl<T: Float, const L: usize> Kernel for PoolDistance<'_, T, L> {
+impl<T: Float, const M: usize, const L: usize> Kernel for PoolDistance<'_, T, M, L> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arith>(self, _: A) {
+        let (one, two) = self.norms;
         self.places.each(|k, p, q| {
             for l in 0..L {
-                let d = self.one.root[p][l] * self.two.root[q][l] - self.k[k][l];
+                let d = one.root[p][l % M] * two.root[q][l] - self.k[k][l];
                 let d = if d > T::ZERO { d } else { T::ZERO };
-                self.distance[k][l] = if coincident(self.k[k][l], self.one.variance[p][l], self.two.variance[q][l]) { T::ZERO } else { d };
+                self.distance[k][l] = if coincident(self.k[k][l], one.variance[p][l % M], two.variance[q][l]) { T::ZERO } else { d };
             }
         });
     }
@@ -458,22 +454,22 @@ impl<T: Float> Dual<T> for Gaussian {
 }
 
 /// An activation on a plane of pairs.
-pub(super) struct Activate<'a, T, const L: usize, D> {
+pub(super) struct Activate<'a, T, const M: usize, const L: usize, D> {
     pub(super) places: Places<'a>,
     pub(super) dual: D,
-    pub(super) before: [&'a Norms<T, L>; 2],
-    pub(super) behind: [&'a Norms<T, L>; 2],
+    pub(super) before: Both<'a, T, M, L>,
+    pub(super) behind: Both<'a, T, M, L>,
     pub(super) k: &'a mut [Lanes<T, L>],
     /// Empty where it is 0.
     pub(super) theta: &'a mut [Lanes<T, L>],
     pub(super) distance: &'a mut [Lanes<T, L>],
 }
 
-impl<T: Float, const L: usize, D: Dual<T>> Kernel for Activate<'_, T, L, D> {
+impl<T: Float, const M: usize, const L: usize, D: Dual<T>> Kernel for Activate<'_, T, M, L, D> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arith>(self, _: A) {
-        let ([one, two], [behind1, behind2]) = (self.before, self.behind);
+        let ((one, two), (behind1, behind2)) = (self.before, self.behind);
         self.places.each(|k, p, q| {
             let (inverse1, inverse2) = (&one.inverse[p], &two.inverse[q]);
             let (mut covariances, mut slopes, mut distances) = (self.k[k], [T::ZERO; L], [T::ZERO; L]);
@@ -483,9 +479,9 @@ impl<T: Float, const L: usize, D: Dual<T>> Kernel for Activate<'_, T, L, D> {
             let (v1, r1, v2, r2) = (one.variance[p], one.root[p], two.variance[q], two.root[q]);
             let (w1, s1, w2, s2) = (behind1.variance[p], behind1.root[p], behind2.variance[q], behind2.root[q]);
             for l in 0..L {
-                let (one, two) = (Norm { variance: v1[l], root: r1[l] }, Norm { variance: v2[l], root: r2[l] });
-                let behind = [Norm { variance: w1[l], root: s1[l] }, Norm { variance: w2[l], root: s2[l] }];
-                let t = angle(covariances[l], distances[l], one, two, [inverse1[l], inverse2[l]]);
+                let (one, two) = (Norm { variance: v1[l % M], root: r1[l % M] }, Norm { variance: v2[l], root: r2[l] });
+                let behind = [Norm { variance: w1[l % M], root: s1[l % M] }, Norm { variance: w2[l], root: s2[l] }];
+                let t = angle(covariances[l], distances[l], one, two, [inverse1[l % M], inverse2[l]]);
                 let (t, slope) = self.dual.dual::<A>(one, two, behind, t);
                 covariances[l] = covariance(behind[0], behind[1], t);
                 distances[l] = T::of(2.0) * behind[0].root * behind[1].root * t.near;
@@ -505,24 +501,24 @@ impl<T: Float, const L: usize, D: Dual<T>> Kernel for Activate<'_, T, L, D> {
 }
 
 /// The angles of a plane of pairs, and what is made of angles: for functions with a series, which have a loop of their own.
-pub(super) fn series<T: Float, const L: usize>(
+pub(super) fn series<T: Float, const M: usize, const L: usize>(
     places: Places,
-    before: [&Norms<T, L>; 2],
-    behind: [&Norms<T, L>; 2],
+    before: Both<T, M, L>,
+    behind: Both<T, M, L>,
     (k, distance): (&mut [Lanes<T, L>], &mut [Lanes<T, L>]),
     mut turn: impl FnMut(usize, usize, usize, &mut Lanes<T, L>, &mut Lanes<T, L>),
 ) {
-    let ([one, two], [behind1, behind2]) = (before, behind);
+    let ((one, two), (behind1, behind2)) = (before, behind);
     places.each(|at, p, q| {
         let (mut near, mut far) = ([T::ZERO; L], [T::ZERO; L]);
         for l in 0..L {
             let d = if carries_distance::<T>() { distance[at][l] } else { T::ZERO };
-            let t = angle(k[at][l], d, one.at(p, l), two.at(q, l), [one.inverse[p][l], two.inverse[q][l]]);
+            let t = angle(k[at][l], d, one.at(p, l % M), two.at(q, l), [one.inverse[p][l % M], two.inverse[q][l]]);
             (near[l], far[l]) = (t.near, t.far);
         }
         turn(at, p, q, &mut near, &mut far);
         for l in 0..L {
-            let (one, two) = (behind1.at(p, l), behind2.at(q, l));
+            let (one, two) = (behind1.at(p, l % M), behind2.at(q, l));
             k[at][l] = covariance(one, two, Angle { near: near[l], far: far[l] });
             if carries_distance::<T>() {
                 distance[at][l] = T::of(2.0) * one.root * two.root * near[l];
@@ -532,32 +528,32 @@ pub(super) fn series<T: Float, const L: usize>(
 }
 
 /// A layer norm on a plane of pairs.
-pub(super) struct Normalize<'a, T, const L: usize> {
+pub(super) struct Normalize<'a, T, const M: usize, const L: usize> {
     pub(super) places: Places<'a>,
-    pub(super) before: [&'a Norms<T, L>; 2],
-    pub(super) behind: [&'a Norms<T, L>; 2],
+    pub(super) before: Both<'a, T, M, L>,
+    pub(super) behind: Both<'a, T, M, L>,
     pub(super) k: &'a mut [Lanes<T, L>],
     pub(super) theta: &'a mut [Lanes<T, L>],
     pub(super) distance: &'a mut [Lanes<T, L>],
 }
 
-impl<T: Float, const L: usize> Kernel for Normalize<'_, T, L> {
+impl<T: Float, const M: usize, const L: usize> Kernel for Normalize<'_, T, M, L> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arith>(self, _: A) {
-        let ([one, two], [behind1, behind2]) = (self.before, self.behind);
+        let ((one, two), (behind1, behind2)) = (self.before, self.behind);
         self.places.each(|k, p, q| {
             let (factor1, factor2) = (&behind1.factor[p], &behind2.factor[q]);
             for l in 0..L {
-                let whole =
-                    coincident(self.k[k][l], one.variance[p][l], two.variance[q][l]) & (behind1.variance[p][l] == behind2.variance[q][l]);
-                let scaled = self.k[k][l] * factor1[l] * factor2[l];
-                self.k[k][l] = if whole { behind1.variance[p][l] } else { scaled };
+                let whole = coincident(self.k[k][l], one.variance[p][l % M], two.variance[q][l])
+                    & (behind1.variance[p][l % M] == behind2.variance[q][l]);
+                let scaled = self.k[k][l] * factor1[l % M] * factor2[l];
+                self.k[k][l] = if whole { behind1.variance[p][l % M] } else { scaled };
             }
             for plane in [&mut *self.theta, &mut *self.distance] {
                 if !plane.is_empty() {
                     for l in 0..L {
-                        plane[k][l] = plane[k][l] * factor1[l] * factor2[l];
+                        plane[k][l] = plane[k][l] * factor1[l % M] * factor2[l];
                     }
                 }
             }

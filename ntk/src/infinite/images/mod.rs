@@ -12,9 +12,9 @@ use super::stage::{Closed, Stage};
 use plan::{AxisPlan, Pairs, Taps, Whose, before, diagonals, extent_behind, sorted, to_pool};
 use rayon::prelude::*;
 use side::Side;
-use simd::{Float, Mat};
+use simd::Float;
 use std::ops::Range;
-use walk::{Place, Plane, Reads, Sides, Walk, own, sums};
+use walk::{Place, Plane, Reads, Walk, own, sums};
 
 pub(super) use linear::Linear;
 
@@ -144,21 +144,22 @@ impl Images {
         &mut self.stages
     }
 
-    /// Rows of `x` whose channels lie in front of the places or behind them.
-    fn sides<T: Float>(&self, x: Mat<T>, rows: Range<usize>, channels_first: bool) -> Result<Vec<Side<T, LANES>>, SeriesTooLong> {
-        let sides: Vec<_> = (rows.start..rows.end)
+    /// The images of some rows, with their variances.
+    fn sides<T: Float>(&self, x: &Inputs, rows: Range<usize>) -> Result<Vec<Side<T, LANES>>, SeriesTooLong> {
+        let sides: Vec<_> = rows
+            .clone()
             .into_par_iter()
             .step_by(LANES)
             .map(|start| {
                 let places = self.image[0] * self.image[1];
                 // Lanes beyond the last row have the last one again.
                 let row = |l: usize| (start + l).min(rows.end - 1);
-                let feature = |c: usize, p: usize| if channels_first { c * places + p } else { p * self.channels + c };
+                let feature = |c: usize, p: usize| if x.channels_first { c * places + p } else { p * self.channels + c };
                 let pixels = (0..self.channels)
                     .flat_map(|c| (0..places).map(move |p| feature(c, p)))
-                    .map(|k| std::array::from_fn(|l| x.at(row(l), k)))
+                    .map(|k| std::array::from_fn(|l| T::of((x.number)(row(l), k))))
                     .collect();
-                self.variances(Side { pixels, norms: Vec::new() })
+                self.variances(Side::new(pixels, count(&self.stages)))
             })
             .collect();
         sides.into_iter().collect()
@@ -167,62 +168,64 @@ impl Images {
     /// Adds the variances behind all stages, as far as they are read.
     fn variances<T: Float>(&self, mut side: Side<T, LANES>) -> Result<Side<T, LANES>, SeriesTooLong> {
         let mut source: Option<Plane<T, LANES>> = None;
-        for (number, level) in self.levels.iter().enumerate() {
-            if !level.reads.variances {
-                break;
-            }
+        for (number, level) in self.levels.iter().enumerate().take_while(|(_, level)| level.reads.variances) {
             let [y, x] = &level.own;
             let place = Place { y: &y.start, x: &x.start, image: level.image };
-            let stages = &self.stages[level.stages.clone()];
-            let mut plane = match &source {
-                None => {
-                    let mut plane = Plane::default();
-                    Walk::new(Sides::Own(&mut side)).start(place, self.channels, level.reads, &mut plane);
-                    plane
-                }
+            let mut walk = Walk::own(&side);
+            let mut plane = Plane::default();
+            match &source {
+                None => walk.start(place, self.channels, level.reads, &mut plane),
                 Some(source) => {
-                    let mut plane = source.clone();
+                    plane.clone_from(source);
                     let taps = [0, 1].map(|axis| Taps::pick(&level.own[axis].start, &level.read[axis]));
                     plane.each_plane(|numbers| sums([&taps[0], &taps[1]], level.read[1].len(), numbers, &mut Vec::new()));
-                    plane
                 }
-            };
-            let mut walk = Walk::new(Sides::Own(&mut side));
+            }
             walk.begin(level.first);
-            walk.run(stages, [y, x], level.image, &mut plane, level.first, level.behind)?;
-            let Some(next) = self.levels.get(number + 1) else { break };
-            if next.reads.variances {
-                let mut pooled = self.pooled(level, [&side, &side], source.as_ref())?;
+            walk.run(&self.stages[level.stages.clone()], [y, x], level.image, &mut plane, level.first, level.behind)?;
+            if let Some(next) = self.levels.get(number + 1).filter(|next| next.reads.variances) {
+                let mut pooled = self.pooled(level, (&side, &side), source.as_ref())?;
                 let place = Place { y: &level.given[0], x: &level.given[1], image: next.image };
-                side.norms.push(own(place.places(), next.image[0] * next.image[1], &pooled.k));
-                self.distances(level, [&side, &side], &mut pooled);
+                let norms = own(place.places(), next.image[0] * next.image[1], &pooled.k);
+                assert!(side.norms[next.first].set(norms).is_ok(), "variances are written once");
+                self.distances(level, (&side, &side), &mut pooled);
                 source = Some(pooled);
             }
+        }
+        if !lanes::carries_distance::<T>() {
+            // What pairs do not read in single precision.
+            side.norms[0].take();
+            relus(&self.stages, &mut 0, &mut |at| {
+                if let Some(norms) = side.norms[at].get_mut() {
+                    norms.root = Vec::new();
+                }
+                side.norms[at + 1].take();
+            });
         }
         Ok(side)
     }
 
     /// Distances behind the pool of a level, where they are read.
-    fn distances<T: Float>(&self, level: &Level, [one, two]: [&Side<T, LANES>; 2], plane: &mut Plane<T, LANES>) {
+    fn distances<T: Float, const M: usize>(&self, level: &Level, (one, two): Two<T, M>, plane: &mut Plane<T, LANES>) {
         if lanes::carries_distance::<T>() && level.behind.angles && level.pool.is_some() {
             let image = level.pool.as_ref().map_or(level.end, Linear::out);
             let place = Place { y: &level.given[0], x: &level.given[1], image };
             let at = level.first + count(&self.stages[level.stages.clone()]) + 1;
-            Walk::new(Sides::Two(one, two)).pool_distance(place.places(), plane, at);
+            Walk::new(one, two).pool_distance(place.places(), plane, at);
         }
     }
 
     /// What a level makes of the plane before it: the sum over all diagonals.
-    fn pooled<T: Float>(
+    fn pooled<T: Float, const M: usize>(
         &self,
         level: &Level,
-        sides: [&Side<T, LANES>; 2],
+        (one, two): Two<T, M>,
         source: Option<&Plane<T, LANES>>,
     ) -> Result<Plane<T, LANES>, SeriesTooLong> {
         let len = level.given[0].len() * level.given[1].len();
         let whole = || Plane { k: vec![[T::ZERO; LANES]; len], theta: vec![[T::ZERO; LANES]; len], distance: Vec::new() };
         let row = |mut sum: Plane<T, LANES>, y: &Diagonal| -> Result<Plane<T, LANES>, SeriesTooLong> {
-            let (mut walk, mut part) = (Walk::new(Sides::Two(sides[0], sides[1])), Plane::default());
+            let (mut walk, mut part) = (Walk::new(one, two), Plane::default());
             for x in &level.diagonals[1] {
                 self.one_diagonal(level, [y, x], &mut walk, source, &mut part)?;
                 sum.add_at([&y.to, &x.to], level.given[1].len(), &part);
@@ -247,11 +250,11 @@ impl Images {
     }
 
     /// One diagonal, from the inputs or the plane before the level to the pairs behind its pool.
-    fn one_diagonal<T: Float>(
+    fn one_diagonal<T: Float, const M: usize>(
         &self,
         level: &Level,
         [y, x]: [&Diagonal; 2],
-        walk: &mut Walk<'_, T, LANES>,
+        walk: &mut Walk<'_, T, M, LANES>,
         source: Option<&Plane<T, LANES>>,
         plane: &mut Plane<T, LANES>,
     ) -> Result<(), SeriesTooLong> {
@@ -271,7 +274,7 @@ impl Images {
     }
 
     /// Both kernels of a group of pairs.
-    fn group<T: Float>(&self, sides: [&Side<T, LANES>; 2]) -> Result<[[T; LANES]; 2], SeriesTooLong> {
+    fn group<T: Float, const M: usize>(&self, sides: Two<T, M>) -> Result<[[T; LANES]; 2], SeriesTooLong> {
         let mut source = None;
         for level in &self.levels {
             let mut plane = self.pooled(level, sides, source.as_ref())?;
@@ -309,14 +312,48 @@ impl Images {
         has_series(&self.stages) || (!pooled && columns >= 2 * LANES)
     }
 
-    /// Both kernels of the pairs of rows `r` of `x1` with rows `c` of `x2`, or of those with i ≤ j of rows `r` with themselves, in parts: `write`
-    /// gets i, j, K and Θ of each pair, and `each` is called with the number of pairs that are done.
-    pub(super) fn pairs<T: Float>(
+    /// Both kernels of the pairs of rows `r` of `x1` with rows `c` of `x2`, or of those with i ≤ j of rows `r` with themselves, in parts:
+    /// `write` gets i, j, K and Θ of each pair, and `each` is called with the number of pairs that are done.
+    pub(super) fn pairs(
         &self,
-        (x1, r): (Mat<T>, Range<usize>),
-        other: Option<(Mat<T>, Range<usize>)>,
-        channels_first: bool,
-        write: &mut dyn FnMut(usize, usize, T, T),
+        precision: Precision,
+        (x1, r): (&Inputs, Range<usize>),
+        other: Option<(&Inputs, Range<usize>)>,
+        write: &mut dyn FnMut(usize, usize, f64, f64),
+        each: &mut dyn FnMut(usize),
+    ) -> Result<(), SeriesTooLong> {
+        // The only places where the loops are made for a type, so that they are compiled once.
+        match precision {
+            Precision::Single => self.tiles::<f32>((x1, r), other, write, each),
+            Precision::Double => self.tiles::<f64>((x1, r), other, write, each),
+        }
+    }
+
+    /// Both kernels of each image with itself.
+    pub(super) fn diagonal(&self, precision: Precision, x: &Inputs, rows: usize) -> Result<Vec<[f64; 2]>, SeriesTooLong> {
+        match precision {
+            Precision::Single => self.own_pairs::<f32>(x, rows),
+            Precision::Double => self.own_pairs::<f64>(x, rows),
+        }
+    }
+
+    fn own_pairs<T: Float>(&self, x: &Inputs, rows: usize) -> Result<Vec<[f64; 2]>, SeriesTooLong> {
+        let sides = self.sides::<T>(x, 0..rows)?;
+        let groups: Vec<_> = sides.par_iter().map(|side| self.group((side, side))).collect();
+        let mut diagonal = Vec::with_capacity(sides.len() * LANES);
+        for group in groups {
+            let [k, theta] = group?;
+            diagonal.extend((0..LANES).map(|l| [k[l].to_f64(), theta[l].to_f64()]));
+        }
+        diagonal.truncate(rows);
+        Ok(diagonal)
+    }
+
+    fn tiles<T: Float>(
+        &self,
+        (x1, r): (&Inputs, Range<usize>),
+        other: Option<(&Inputs, Range<usize>)>,
+        write: &mut dyn FnMut(usize, usize, f64, f64),
         each: &mut dyn FnMut(usize),
     ) -> Result<(), SeriesTooLong> {
         let tiles = |range: &Range<usize>| {
@@ -325,16 +362,16 @@ impl Images {
         };
         let columns = other.as_ref().map_or_else(|| r.clone(), |(_, c)| c.clone());
         for rows in tiles(&r) {
-            let one = self.sides(x1, rows.clone(), channels_first)?;
+            let one = self.sides::<T>(x1, rows.clone())?;
             for columns in tiles(&columns) {
                 if other.is_none() && columns.end <= rows.start {
                     continue;
                 }
                 let own = other.is_none() && rows == columns;
                 let two = match &other {
-                    Some((x2, _)) => Some(self.sides(*x2, columns.clone(), channels_first)?),
+                    Some((x2, _)) => Some(self.sides(x2, columns.clone())?),
                     None if own => None,
-                    None => Some(self.sides(x1, columns.clone(), channels_first)?),
+                    None => Some(self.sides(x1, columns.clone())?),
                 };
                 let tile = Tile { one: &one, rows: rows.clone(), two: two.as_ref().unwrap_or(&one), columns, own };
                 self.tile(&tile, write, each)?;
@@ -346,7 +383,7 @@ impl Images {
     fn tile<T: Float>(
         &self,
         tile: &Tile<T>,
-        write: &mut dyn FnMut(usize, usize, T, T),
+        write: &mut dyn FnMut(usize, usize, f64, f64),
         each: &mut dyn FnMut(usize),
     ) -> Result<(), SeriesTooLong> {
         // So many groups that a tick comes after a tenth of a second or so.
@@ -354,15 +391,17 @@ impl Images {
         let mut finish = |done: Vec<Result<Vec<Pair<T>>, SeriesTooLong>>| {
             for pairs in done {
                 let pairs = pairs?;
-                pairs.iter().for_each(|&(i, j, k, theta)| write(i, j, k, theta));
+                pairs.iter().for_each(|&(i, j, k, theta)| write(i, j, k.to_f64(), theta.to_f64()));
                 each(pairs.len());
             }
             Ok(())
         };
         if self.in_rows(tile.columns.len()) {
-            let rows: Vec<usize> = tile.rows.clone().collect();
-            for rows in rows.chunks(batch.div_ceil(tile.two.len())) {
-                finish(rows.par_iter().map(|&i| self.row(tile, i)).collect())?;
+            let work: Vec<_> = (0..tile.two.len())
+                .flat_map(|b| tile.rows.clone().step_by(ROWS).map(move |start| (b, start..(start + ROWS).min(tile.rows.end))))
+                .collect();
+            for work in work.chunks(batch.div_ceil(ROWS)) {
+                finish(work.par_iter().map(|(b, rows)| self.rows(tile, rows.clone(), *b)).collect())?;
             }
         } else {
             let first = |i: usize| if tile.own { i } else { tile.columns.start };
@@ -374,16 +413,19 @@ impl Images {
         Ok(())
     }
 
-    /// The pairs of one image with all others of a tile.
-    fn row<T: Float>(&self, tile: &Tile<T>, i: usize) -> Result<Vec<Pair<T>>, SeriesTooLong> {
-        let at = i - tile.rows.start;
-        let one = Side::gather([(&tile.one[at / LANES], at % LANES); LANES]);
-        let first = if tile.own { at } else { 0 };
-        let mut pairs = Vec::with_capacity(tile.columns.len());
-        for (b, two) in tile.two.iter().enumerate().skip(first / LANES) {
-            let [k, theta] = self.group([&one, two])?;
-            let lanes = first.saturating_sub(b * LANES)..(tile.columns.len() - b * LANES).min(LANES);
-            pairs.extend(lanes.map(|l| (i, tile.columns.start + b * LANES + l, k[l], theta[l])));
+    /// The pairs of some images, one after the other, with the block `b` of the other ones.
+    fn rows<T: Float>(&self, tile: &Tile<T>, rows: Range<usize>, b: usize) -> Result<Vec<Pair<T>>, SeriesTooLong> {
+        let mut pairs = Vec::with_capacity(rows.len() * LANES);
+        let columns = tile.columns.start + b * LANES..(tile.columns.start + (b + 1) * LANES).min(tile.columns.end);
+        for i in rows {
+            let at = i - tile.rows.start;
+            let first = if tile.own { i.max(columns.start) } else { columns.start };
+            if first >= columns.end {
+                continue;
+            }
+            let one: Side<T, 1> = Side::gather([(&tile.one[at / LANES], at % LANES)]);
+            let [k, theta] = self.group((&one, &tile.two[b]))?;
+            pairs.extend((first..columns.end).map(|j| (i, j, k[j - columns.start], theta[j - columns.start])));
         }
         Ok(pairs)
     }
@@ -393,25 +435,38 @@ impl Images {
         // Lanes beyond the last pair have it again.
         let pair = |l: usize| pairs[l.min(pairs.len() - 1)];
         let (rows, columns) = (tile.rows.start, tile.columns.start);
-        let one = Side::gather(std::array::from_fn(|l| (&tile.one[(pair(l).0 - rows) / LANES], (pair(l).0 - rows) % LANES)));
+        let one: Side<T, LANES> =
+            Side::gather(std::array::from_fn(|l| (&tile.one[(pair(l).0 - rows) / LANES], (pair(l).0 - rows) % LANES)));
         let two = Side::gather(std::array::from_fn(|l| (&tile.two[(pair(l).1 - columns) / LANES], (pair(l).1 - columns) % LANES)));
-        let [k, theta] = self.group([&one, &two])?;
+        let [k, theta] = self.group((&one, &two))?;
         Ok(pairs.iter().enumerate().map(|(l, &(i, j))| (i, j, k[l], theta[l])).collect())
     }
+}
 
-    /// Both kernels of each image with itself.
-    pub(super) fn diagonal<T: Float>(&self, x: Mat<T>, channels_first: bool) -> Result<Vec<[T; 2]>, SeriesTooLong> {
-        let sides = self.sides(x, 0..x.rows(), channels_first)?;
-        let groups: Vec<_> = sides.par_iter().map(|side| self.group([side, side])).collect();
-        let mut diagonal = Vec::with_capacity(sides.len() * LANES);
-        for group in groups {
-            let [k, theta] = group?;
-            diagonal.extend((0..LANES).map(|l| [k[l], theta[l]]));
-        }
-        diagonal.truncate(x.rows());
-        Ok(diagonal)
+/// Images one after the other that a block of others stays in a cache for.
+const ROWS: usize = 32;
+
+/// In which precision kernels are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Precision {
+    Single,
+    Double,
+}
+
+impl Precision {
+    pub(super) fn of<T: Float>() -> Self {
+        if lanes::carries_distance::<T>() { Precision::Double } else { Precision::Single }
     }
 }
+
+/// Inputs of either precision: the number of a row and a feature.
+pub(super) struct Inputs<'a> {
+    pub(super) number: &'a (dyn Fn(usize, usize) -> f64 + Sync),
+    pub(super) channels_first: bool,
+}
+
+/// The two sides of pairs; the first one has one image for all lanes, or one for each.
+type Two<'a, T, const M: usize> = (&'a Side<T, M>, &'a Side<T, LANES>);
 
 /// i, j, K and Θ.
 type Pair<T> = (usize, usize, T, T);
@@ -423,6 +478,26 @@ struct Tile<'a, T> {
     two: &'a [Side<T, LANES>],
     columns: Range<usize>,
     own: bool,
+}
+
+/// Calls `f` with the numbers of the affine layers in front of a ReLU.
+fn relus(stages: &[Stage<Linear>], at: &mut usize, f: &mut dyn FnMut(usize)) {
+    for (i, stage) in stages.iter().enumerate() {
+        match stage {
+            Stage::Linear(linear) => {
+                *at += 1;
+                if linear.affine.is_some() && matches!(stages.get(i + 1), Some(Stage::Activation(Closed::Relu))) {
+                    f(*at);
+                }
+            }
+            Stage::Activation(_) | Stage::Norm { .. } => *at += 1,
+            Stage::Sum(branch, around) => {
+                relus(branch, at, f);
+                relus(around, at, f);
+                *at += 1;
+            }
+        }
+    }
 }
 
 fn has_series(stages: &[Stage<Linear>]) -> bool {

@@ -20,10 +20,12 @@ pub(super) struct Taps {
 }
 
 impl Taps {
+    #[inline(always)]
     pub(super) fn of(&self, k: usize) -> &[usize] {
         &self.from[self.starts[k]..self.starts[k + 1]]
     }
 
+    #[inline(always)]
     pub(super) fn len(&self) -> usize {
         self.starts.len() - 1
     }

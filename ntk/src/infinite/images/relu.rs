@@ -4,12 +4,12 @@ use super::super::stage::Affine;
 use super::lanes::{Places, coincident};
 use super::linear::Linear;
 use super::plan::Taps;
-use super::side::{Lanes, Norms};
+use super::side::{Both, Lanes};
 use simd::lane::Arith;
 use simd::{Float, Kernel};
 
 /// From sums along the width to both kernels behind the ReLU. Nothing between the layers is written down.
-pub(super) struct AffineRelu<'a, T, const L: usize> {
+pub(super) struct AffineRelu<'a, T, const M: usize, const L: usize> {
     pub(super) linear: &'a Linear,
     pub(super) affine: &'a Affine,
     /// Taps along the height.
@@ -18,19 +18,19 @@ pub(super) struct AffineRelu<'a, T, const L: usize> {
     /// Sums of K and Θ along the width; those of Θ are empty where it is 0.
     pub(super) rows: [&'a [Lanes<T, L>]; 2],
     /// Behind the affine layer.
-    pub(super) one: &'a Norms<T, L>,
-    pub(super) two: &'a Norms<T, L>,
+    pub(super) norms: Both<'a, T, M, L>,
     pub(super) k: &'a mut [Lanes<T, L>],
     pub(super) theta: &'a mut [Lanes<T, L>],
 }
 
-impl<T: Float, const L: usize> Kernel for AffineRelu<'_, T, L> {
+impl<T: Float, const M: usize, const L: usize> Kernel for AffineRelu<'_, T, M, L> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arith>(self, _: A) {
         let (a, &Affine { w, b, alpha, gamma }) = (self.linear.scale, self.affine);
         let coefficients = [w * w * a, b * b, alpha * a, gamma].map(T::of);
         let width = self.places.x.len();
+        let (one, two) = self.norms;
         for (y, place) in self.places.y.iter().enumerate() {
             let taps = self.taps.of(y);
             let [row_p, row_q] = place.map(|y| y * self.places.width);
@@ -51,10 +51,10 @@ impl<T: Float, const L: usize> Kernel for AffineRelu<'_, T, L> {
                         }
                     }
                 }
-                let variances = [&self.one.variance[p], &self.two.variance[q]];
-                let inverses = [&self.one.inverse[p], &self.two.inverse[q]];
+                let norms1 = [&one.variance[p], &one.inverse[p]];
+                let norms2 = [&two.variance[q], &two.inverse[q]];
                 let at = y * width + x;
-                layers::<T, A, L>(coefficients, [k, theta], variances, inverses, [&mut self.k[at], &mut self.theta[at]]);
+                layers::<T, A, M, L>(coefficients, [k, theta], norms1, norms2, [&mut self.k[at], &mut self.theta[at]]);
             }
         }
     }
@@ -63,11 +63,11 @@ impl<T: Float, const L: usize> Kernel for AffineRelu<'_, T, L> {
 /// `K ← w² K + b²`, `Θ ← α K + γ + w² Θ`, then with `c = cos t = K/√(K11 K22)` and `n = √(K11 K22)`
 /// `K ← (n/2π)(√(1 − c²) + (π − acos c) c)` and `Θ ← Θ (π − acos c)/2π`.
 #[inline(always)]
-fn layers<T: Float, A: Arith, const L: usize>(
+fn layers<T: Float, A: Arith, const M: usize, const L: usize>(
     [ww, bb, alpha, gamma]: [T; 4],
     [k, theta]: [Lanes<T, L>; 2],
-    [variance1, variance2]: [&Lanes<T, L>; 2],
-    [inverse1, inverse2]: [&Lanes<T, L>; 2],
+    [variance1, inverse1]: [&Lanes<T, M>; 2],
+    [variance2, inverse2]: [&Lanes<T, L>; 2],
     [k_out, theta_out]: [&mut Lanes<T, L>; 2],
 ) {
     let (v1, v2, i1, i2) = (*variance1, *variance2, *inverse1, *inverse2);
@@ -77,20 +77,21 @@ fn layers<T: Float, A: Arith, const L: usize>(
         let theta = A::mul_add(ww, theta[l], A::mul_add(alpha, k[l], gamma));
         let k = A::mul_add(ww, k[l], bb);
         // One factor after the other, as their product may be too large.
-        let c = k * i1[l] * i2[l];
+        let (v1, i1) = (v1[l % M], i1[l % M]);
+        let c = k * i1 * i2[l];
         let x = c.abs();
         let x = if x < T::ONE { x } else { T::ONE };
         let u = (T::ONE - x).sqrt();
         let angle = u * horner::<T, A, 8>(x, &ACOS);
         let rest = if c < T::ZERO { angle } else { T::PI - angle };
         let c = if c < T::ZERO { -x } else { x };
-        let n = (v1[l] * i1[l]) * (v2[l] * i2[l]);
+        let n = (v1 * i1) * (v2[l] * i2[l]);
         let kappa = n * turn * A::mul_add(rest, c, u * horner::<T, A, 7>(x, &SIN));
         let slope = rest * turn;
-        let same = coincident(k, v1[l], v2[l]);
-        kappas[l] = if same { T::of(0.5) * v1[l] } else { kappa };
+        let same = coincident(k, v1, v2[l]);
+        kappas[l] = if same { T::of(0.5) * v1 } else { kappa };
         let slope = if same { T::of(0.5) } else { slope };
-        let slope = if (i1[l] > T::ZERO) & (i2[l] > T::ZERO) { slope } else { T::ZERO };
+        let slope = if (i1 > T::ZERO) & (i2[l] > T::ZERO) { slope } else { T::ZERO };
         thetas[l] = theta * slope;
     }
     (*k_out, *theta_out) = (kappas, thetas);

@@ -4,7 +4,7 @@ use super::super::hermite::{Row, SeriesTooLong, Smooth};
 use super::super::pair::Norm;
 use super::super::series::Series;
 use simd::Float;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// One number for each of L images, or pairs of images, side by side.
 pub(super) type Lanes<T, const L: usize> = [T; L];
@@ -22,14 +22,18 @@ pub(super) struct Norms<T, const L: usize> {
     pub(super) series: Option<(Arc<Series<T>>, [usize; L])>,
 }
 
-/// L images, one in each lane.
+/// L images, one in each lane. The first side of a pair may have one lane for all pairs.
 #[derive(Clone, Debug)]
 pub(super) struct Side<T, const L: usize> {
     /// `[channels, places, L]`.
     pub(super) pixels: Vec<Lanes<T, L>>,
-    /// In the order of a walk through the network, that of the input first; a sum comes behind its branches.
-    pub(super) norms: Vec<Norms<T, L>>,
+    /// In the order of a walk through the network, that of the input first; a sum comes behind its branches. Written once, on a walk of
+    /// the images with themselves.
+    pub(super) norms: Vec<OnceLock<Norms<T, L>>>,
 }
+
+/// The norms of both sides of pairs.
+pub(super) type Both<'a, T, const M: usize, const L: usize> = (&'a Norms<T, M>, &'a Norms<T, L>);
 
 impl<T: Float, const L: usize> Norms<T, L> {
     pub(super) fn new(variance: Vec<Lanes<T, L>>) -> Self {
@@ -56,27 +60,38 @@ impl<T: Float, const L: usize> Norms<T, L> {
 }
 
 impl<T: Float, const L: usize> Side<T, L> {
-    /// The images of the given lanes of others. Behind a function with a series all lanes come from one side.
-    pub(super) fn gather(from: [(&Side<T, L>, usize); L]) -> Self {
-        let collect = |array: fn(&Side<T, L>) -> &Vec<Lanes<T, L>>| -> Vec<Lanes<T, L>> {
-            let sources = from.map(|(side, lane)| (&array(side)[..], lane));
-            (0..sources[0].0.len()).map(|k| std::array::from_fn(|l| sources[l].0[k][sources[l].1])).collect()
-        };
-        let norms = (0..from[0].0.norms.len())
-            .map(|at| {
-                let collect = |array: fn(&Norms<T, L>) -> &Vec<Lanes<T, L>>| -> Vec<Lanes<T, L>> {
-                    let sources = from.map(|(side, lane)| (&array(&side.norms[at])[..], lane));
-                    (0..sources[0].0.len()).map(|k| std::array::from_fn(|l| sources[l].0[k][sources[l].1])).collect()
-                };
-                Norms {
-                    variance: collect(|norms| &norms.variance),
-                    root: collect(|norms| &norms.root),
-                    inverse: collect(|norms| &norms.inverse),
-                    factor: collect(|norms| &norms.factor),
-                    series: from[0].0.norms[at].series.as_ref().map(|(series, lanes)| (series.clone(), from.map(|(_, lane)| lanes[lane]))),
-                }
-            })
-            .collect();
-        Side { pixels: collect(|side| &side.pixels), norms }
+    /// Images whose variances are not known yet, behind so many stages.
+    pub(super) fn new(pixels: Vec<Lanes<T, L>>, stages: usize) -> Self {
+        Side { pixels, norms: (0..=stages).map(|_| OnceLock::new()).collect() }
     }
+
+    /// The norms behind the stage with this number.
+    pub(super) fn at(&self, stage: usize) -> &Norms<T, L> {
+        self.norms[stage].get().expect("what is read is written before")
+    }
+
+    /// The images of the given lanes of others. Behind a function with a series all lanes come from one side.
+    pub(super) fn gather<const N: usize>(from: [(&Side<T, N>, usize); L]) -> Self {
+        let pixels = pick(from.map(|(side, lane)| (&side.pixels[..], lane)));
+        let norms = (0..from[0].0.norms.len()).map(|at| {
+            let cell = OnceLock::new();
+            if from[0].0.norms[at].get().is_some() {
+                let norms = from.map(|(side, lane)| (side.at(at), lane));
+                let series = norms[0].0.series.as_ref();
+                let _ = cell.set(Norms {
+                    variance: pick(norms.map(|(norms, lane)| (&norms.variance[..], lane))),
+                    root: pick(norms.map(|(norms, lane)| (&norms.root[..], lane))),
+                    inverse: pick(norms.map(|(norms, lane)| (&norms.inverse[..], lane))),
+                    factor: pick(norms.map(|(norms, lane)| (&norms.factor[..], lane))),
+                    series: series.map(|(series, lanes)| (series.clone(), norms.map(|(_, lane)| lanes[lane]))),
+                });
+            }
+            cell
+        });
+        Side { pixels, norms: norms.collect() }
+    }
+}
+
+fn pick<T: Float, const N: usize, const L: usize>(from: [(&[Lanes<T, N>], usize); L]) -> Vec<Lanes<T, L>> {
+    (0..from[0].0.len()).map(|k| std::array::from_fn(|l| from[l].0[k][from[l].1])).collect()
 }

@@ -12,7 +12,7 @@ use super::lanes::{
 use super::linear::Linear;
 use super::plan::{AxisPlan, AxisStep, Pairs, Taps};
 use super::relu::AffineRelu;
-use super::side::{Lanes, Norms, Side};
+use super::side::{Both, Lanes, Norms, Side};
 use simd::{Float, Level};
 
 /// `K`, `Θ` and, in double precision, `√(K11 K22) − K12` of pairs of places, row by row, for L pairs of images.
@@ -65,40 +65,6 @@ impl Reads {
     }
 }
 
-/// Whose variances are known: those of two sides, or those of one with itself, which are found on the way.
-pub(super) enum Sides<'a, T, const L: usize> {
-    Two(&'a Side<T, L>, &'a Side<T, L>),
-    Own(&'a mut Side<T, L>),
-}
-
-impl<T: Float, const L: usize> Sides<'_, T, L> {
-    pub(super) fn pixels(&self) -> [&[Lanes<T, L>]; 2] {
-        match self {
-            Sides::Two(one, two) => [&one.pixels, &two.pixels],
-            Sides::Own(own) => [&own.pixels, &own.pixels],
-        }
-    }
-
-    pub(super) fn norms(&self, at: usize) -> [&Norms<T, L>; 2] {
-        match self {
-            Sides::Two(one, two) => [&one.norms[at], &two.norms[at]],
-            Sides::Own(own) => [&own.norms[at], &own.norms[at]],
-        }
-    }
-
-    /// Writes down the variances behind a stage, if these are what is looked for.
-    fn record(&mut self, norms: impl FnOnce(&Side<T, L>) -> Result<Norms<T, L>, SeriesTooLong>) -> Result<(), SeriesTooLong> {
-        match self {
-            Sides::Two(..) => Ok(()),
-            Sides::Own(own) => {
-                let norms = norms(own)?;
-                own.norms.push(norms);
-                Ok(())
-            }
-        }
-    }
-}
-
 /// The variances in a plane of images with themselves.
 pub(super) fn own<T: Float, const L: usize>(places: Places, n_places: usize, k: &[Lanes<T, L>]) -> Norms<T, L> {
     let mut variance = vec![[T::ZERO; L]; n_places + 1];
@@ -106,9 +72,12 @@ pub(super) fn own<T: Float, const L: usize>(places: Places, n_places: usize, k: 
     Norms::new(variance)
 }
 
-/// A walk through the layers.
-pub(super) struct Walk<'a, T, const L: usize> {
-    sides: Sides<'a, T, L>,
+/// A walk through the layers of M images, one for each lane or one for all, with L others.
+pub(super) struct Walk<'a, T, const M: usize, const L: usize> {
+    one: &'a Side<T, M>,
+    two: &'a Side<T, L>,
+    /// Whether the images are those with themselves, whose variances are found and written down on the way.
+    records: bool,
     /// The number of the norms behind the stage that was left last.
     last: usize,
     /// Sums along the width, memory that is used again.
@@ -133,9 +102,29 @@ impl<'p> Place<'p> {
     }
 }
 
-impl<'a, T: Float, const L: usize> Walk<'a, T, L> {
-    pub(super) fn new(sides: Sides<'a, T, L>) -> Self {
-        Walk { sides, last: 0, rows: [Vec::new(), Vec::new()] }
+impl<'a, T: Float, const L: usize> Walk<'a, T, L, L> {
+    /// Of images with themselves.
+    pub(super) fn own(side: &'a Side<T, L>) -> Self {
+        Walk { records: true, ..Walk::new(side, side) }
+    }
+}
+
+impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
+    pub(super) fn new(one: &'a Side<T, M>, two: &'a Side<T, L>) -> Self {
+        Walk { one, two, records: false, last: 0, rows: [Vec::new(), Vec::new()] }
+    }
+
+    fn norms(&self, at: usize) -> Both<'a, T, M, L> {
+        (self.one.at(at), self.two.at(at))
+    }
+
+    /// Writes down the variances behind a stage, if these are what is looked for.
+    fn record(&self, at: usize, norms: impl FnOnce(&Side<T, L>) -> Result<Norms<T, L>, SeriesTooLong>) -> Result<(), SeriesTooLong> {
+        if self.records {
+            let written = self.two.norms[at].set(norms(self.two)?);
+            assert!(written.is_ok(), "variances are written once");
+        }
+        Ok(())
     }
 
     /// Begins behind the stage with this number.
@@ -149,13 +138,13 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L> {
         plane.k.resize(places.len(), [T::ZERO; L]);
         plane.theta.clear();
         plane.distance.clear();
-        let [one, two] = self.sides.pixels();
+        let (one, two) = (&self.one.pixels[..], &self.two.pixels[..]);
         Level::best().run(Start { places, channels, one, two, k: &mut plane.k });
-        let recorded = self.sides.record(|_| Ok(own(places, place.n_places(), &plane.k)));
+        let recorded = self.record(0, |_| Ok(own(places, place.n_places(), &plane.k)));
         recorded.expect("inputs have no series");
         if carries_distance::<T>() && reads.angles {
             plane.distance.resize(places.len(), [T::ZERO; L]);
-            let ([one, two], [norms1, norms2]) = (self.sides.pixels(), self.sides.norms(0));
+            let (norms1, norms2) = self.norms(0);
             Level::best().run(StartDistance { places, channels, one: (one, norms1), two: (two, norms2), distance: &mut plane.distance });
         }
     }
@@ -227,21 +216,26 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L> {
 
     /// In single precision, where the variances are known, an affine layer and a ReLU are one pass. Returns whether that was so.
     fn affine_relu(&mut self, linear: &Linear, [taps_y, taps_x]: [&Taps; 2], next: Place, plane: &mut Plane<T, L>) -> bool {
-        let (Some(affine), Sides::Two(one, two)) = (&linear.affine, &self.sides) else { return false };
-        if carries_distance::<T>() || plane.k.is_empty() || taps_y.len() * taps_x.len() == 0 {
+        let Some(affine) = &linear.affine else { return false };
+        if carries_distance::<T>() || self.records {
             return false;
         }
-        let [one, two] = [one, two].map(|side| &side.norms[self.last + 1]);
+        let norms = self.norms(self.last + 1);
         let Plane { k, theta, .. } = plane;
         for (rows, numbers) in self.rows.iter_mut().zip([&*k, &*theta]) {
-            rows.resize(numbers.len() / taps_x.sources() * taps_x.len(), [T::ZERO; L]);
-            Level::best().run(RowSums { taps: taps_x, from: numbers, width: taps_x.sources(), to: rows });
+            rows.clear();
+            if !numbers.is_empty() && taps_x.len() > 0 {
+                rows.resize(taps_y.sources() * taps_x.len(), [T::ZERO; L]);
+                Level::best().run(RowSums { taps: taps_x, from: numbers, width: taps_x.sources(), to: rows });
+            }
         }
+        // No window of a row of pairs may see a cell of both images.
+        self.rows[0].resize(taps_y.sources() * taps_x.len(), [T::ZERO; L]);
         let places = next.places();
         k.resize(places.len(), [T::ZERO; L]);
         theta.resize(places.len(), [T::ZERO; L]);
         let rows = [&self.rows[0][..], &self.rows[1][..]];
-        Level::best().run(AffineRelu { linear, affine, taps: taps_y, places, rows, one, two, k, theta });
+        Level::best().run(AffineRelu { linear, affine, taps: taps_y, places, rows, norms, k, theta });
         true
     }
 
@@ -269,11 +263,11 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L> {
         }
         Level::best().run(Weigh { linear, k: &mut plane.k, theta: &mut plane.theta });
         let places = next.places();
-        self.sides.record(|_| Ok(if reads.variances { own(places, next.n_places(), &plane.k) } else { Norms::default() }))?;
+        self.record(self.last + 1, |_| Ok(if reads.variances { own(places, next.n_places(), &plane.k) } else { Norms::default() }))?;
         if !distances {
             plane.distance.clear();
         } else if linear.tied {
-            let shares = Cells::new(linear, self.sides.norms(at));
+            let shares = Cells::new(linear, self.norms(at));
             self.distance(places, plane, shares);
         } else {
             self.pool_distance(places, plane, self.last + 1);
@@ -281,17 +275,17 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L> {
         Ok(())
     }
 
-    fn distance(&self, places: Places, plane: &mut Plane<T, L>, shares: impl Shares<T, L>) {
-        let [one, two] = self.sides.norms(self.last + 1);
-        Level::best().run(Distance { places, k: &plane.k, one, two, shares, distance: &mut plane.distance });
+    fn distance(&self, places: Places, plane: &mut Plane<T, L>, shares: impl Shares<T, M, L>) {
+        let norms = self.norms(self.last + 1);
+        Level::best().run(Distance { places, k: &plane.k, norms, shares, distance: &mut plane.distance });
     }
 
     /// The distances behind a pool, whose norms have the number `at`.
     pub(super) fn pool_distance(&self, places: Places, plane: &mut Plane<T, L>, at: usize) {
-        let [one, two] = self.sides.norms(at);
+        let norms = self.norms(at);
         plane.distance.clear();
         plane.distance.resize(places.len(), [T::ZERO; L]);
-        Level::best().run(PoolDistance { places, k: &plane.k, one, two, distance: &mut plane.distance });
+        Level::best().run(PoolDistance { places, k: &plane.k, norms, distance: &mut plane.distance });
     }
 
     fn add(
@@ -306,18 +300,17 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L> {
         plus(&mut plane.theta, &other.theta);
         plus(&mut plane.distance, &other.distance);
         let places = place.places();
-        self.sides.record(|_| Ok(if reads.variances { own(places, place.n_places(), &plane.k) } else { Norms::default() }))?;
+        self.record(self.last + 1, |_| Ok(if reads.variances { own(places, place.n_places(), &plane.k) } else { Norms::default() }))?;
         if carries_distance::<T>() && reads.angles {
-            let [[one1, two1], [one2, two2]] = parts.map(|at| self.sides.norms(at));
-            self.distance(places, plane, Branches { one: [one1, one2], two: [two1, two2] });
+            self.distance(places, plane, Branches(parts.map(|at| self.norms(at))));
         }
         Ok(())
     }
 
     fn norm(&mut self, eps: f64, all: bool, place: Place, plane: &mut Plane<T, L>, at: usize, reads: Reads) -> Result<(), SeriesTooLong> {
         let n = place.n_places();
-        self.sides.record(|own| {
-            let before = &own.norms[at].variance;
+        self.record(self.last + 1, |own| {
+            let before = &own.at(at).variance;
             let mut total = [T::ZERO; L];
             for variance in &before[..n] {
                 for l in 0..L {
@@ -333,15 +326,15 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L> {
         if !reads.angles {
             plane.distance.clear();
         }
-        let (before, behind) = (self.sides.norms(at), self.sides.norms(self.last + 1));
+        let (before, behind) = (self.norms(at), self.norms(self.last + 1));
         let Plane { k, theta, distance } = plane;
         Level::best().run(Normalize { places: place.places(), before, behind, k, theta, distance });
         Ok(())
     }
 
     fn activation(&mut self, closed: &Closed, place: Place, plane: &mut Plane<T, L>, at: usize, reads: Reads) -> Result<(), SeriesTooLong> {
-        self.sides.record(|own| {
-            let before = &own.norms[at].variance;
+        self.record(self.last + 1, |own| {
+            let before = &own.at(at).variance;
             match closed {
                 Closed::Series(smooth) => Norms::of_series(smooth, before),
                 Closed::Relu
@@ -361,7 +354,7 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L> {
             }
         })?;
         let places = place.places();
-        let (before, behind) = (self.sides.norms(at), self.sides.norms(self.last + 1));
+        let (before, behind) = (self.norms(at), self.norms(self.last + 1));
         match closed {
             Closed::Relu => activate(Relu, places, before, behind, plane),
             Closed::Kinked(kinked) => activate(Kink::new(*kinked), places, before, behind, plane),
@@ -373,7 +366,9 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L> {
             Closed::Gaussian => activate(Gaussian, places, before, behind, plane),
             Closed::Identity => (),
             Closed::Series(smooth) => {
-                let [(one, lanes1), (two, lanes2)] = behind.map(|norms| norms.series.as_ref().expect("the norms have the series"));
+                let known = "the norms have the series";
+                let (one, lanes1) = behind.0.series.as_ref().expect(known);
+                let (two, lanes2) = behind.1.series.as_ref().expect(known);
                 let Plane { k, theta, distance } = plane;
                 let mut none = vec![[T::ZERO; L]; if theta.is_empty() { places.len() } else { 0 }];
                 let theta = if theta.is_empty() { &mut none } else { theta };
@@ -382,7 +377,7 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L> {
                 let step = if in_a_row { L } else { 1 };
                 series(places, before, behind, (k, distance), |at, p, q, near, far| {
                     for l in (0..L).step_by(step) {
-                        let (i, j) = (p * L + lanes1[l], q * L + lanes2[l]..q * L + lanes2[l] + step);
+                        let (i, j) = (p * L + lanes1[l % M], q * L + lanes2[l]..q * L + lanes2[l] + step);
                         let (near, far, theta) = (&mut near[l..l + step], &mut far[l..l + step], &mut theta[at][l..l + step]);
                         Level::best().run(SeriesLoop { smooth, one, i, two, j, near, far, theta });
                     }
@@ -396,11 +391,11 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L> {
     }
 }
 
-fn activate<T: Float, const L: usize, D: Dual<T>>(
+fn activate<T: Float, const M: usize, const L: usize, D: Dual<T>>(
     dual: D,
     places: Places,
-    before: [&Norms<T, L>; 2],
-    behind: [&Norms<T, L>; 2],
+    before: Both<T, M, L>,
+    behind: Both<T, M, L>,
     plane: &mut Plane<T, L>,
 ) {
     let Plane { k, theta, distance } = plane;
