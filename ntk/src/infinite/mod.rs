@@ -4,20 +4,23 @@ mod blocks;
 mod dual;
 mod gelu;
 mod hermite;
+mod images;
 mod loops;
 mod norms;
+mod one;
 mod pair;
 mod rows;
 mod series;
 mod stage;
 mod waves;
 
-use nn::{Activation, Network};
+use images::{Images, Precision};
+use nn::{Activation, Layout, Network};
 use norms::{Norms, trace};
 use rayon::prelude::*;
 use rows::{Pairs, Strip};
-use simd::{Accumulate, Float, Mat, MatMut, gram, gram_then, product};
-use stage::{Stage, closed, stages};
+use simd::{Accumulate, Float, Mat, MatMut, gram, product};
+use stage::{Affine, Stage, closed, of_features, places, stages};
 use std::ops::Range;
 
 pub use dual::dual;
@@ -84,7 +87,14 @@ pub use stage::NoLimit;
 #[derive(Clone, Debug, PartialEq)]
 pub struct InfiniteKernel {
     network: Network,
-    stages: Vec<Stage>,
+    body: Body,
+}
+
+/// The layers of a network of features, whose pairs have one angle, or of one of images, whose pairs have one for each pair of places.
+#[derive(Clone, Debug, PartialEq)]
+enum Body {
+    Features(Vec<Stage<Affine>>),
+    Images(Images),
 }
 
 /// Both kernels between two sets of inputs, or of one set with itself.
@@ -132,7 +142,15 @@ impl InfiniteKernel {
     /// # Errors
     /// If the network has no limit, naming the layer and the reason.
     pub fn new(network: &Network) -> Result<Self, NoLimit> {
-        Ok(InfiniteKernel { stages: stages(network)?, network: network.clone() })
+        let stages = stages(network)?;
+        let body = match of_features(&stages) {
+            Some(stages) => Body::Features(stages),
+            None => {
+                let (image, channels) = places(network);
+                Body::Images(Images::new(stages, image, channels))
+            }
+        };
+        Ok(InfiniteKernel { body, network: network.clone() })
     }
 
     /// The same network with a function of the user's in the place of one of its activations, wherever that stands.
@@ -156,7 +174,10 @@ impl InfiniteKernel {
     #[must_use]
     pub fn replacing(mut self, activation: impl Into<Activation>, function: &Smooth) -> Self {
         let activation = activation.into();
-        let count = closed(activation).map_or(0, |closed| stage::replace(&mut self.stages, &closed, function));
+        let count = closed(activation).map_or(0, |closed| match &mut self.body {
+            Body::Features(stages) => stage::replace(stages, &closed, function),
+            Body::Images(images) => stage::replace(images.stages_mut(), &closed, function),
+        });
         assert!(count > 0, "the network has no activation {activation:?}");
         self
     }
@@ -186,108 +207,87 @@ impl InfiniteKernel {
     /// If the inputs have not as many features as the network reads.
     #[track_caller]
     pub fn try_evaluate<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Result<Kernels<T>, SeriesTooLong> {
-        let one = self.inputs(x1)?;
-        let two = x2.map(|x2| self.inputs(x2)).transpose()?;
-        let n1 = one.rows;
-        let n2 = two.as_ref().map_or(n1, |two| two.rows);
+        self.try_evaluate_with(x1, x2, |_, _| ())
+    }
+
+    /// [`try_evaluate`](Self::try_evaluate), with a callback that gets the number of pairs of inputs that are done and that of all. Of a network
+    /// of images it is called every tenth of a second or so, else once.
+    ///
+    /// # Errors
+    /// If the variance of a preactivation is too large for the series of a function that has one.
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads.
+    #[track_caller]
+    pub fn try_evaluate_with<T: Float>(
+        &self,
+        x1: Mat<T>,
+        x2: Option<Mat<T>>,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Kernels<T>, SeriesTooLong> {
+        self.check(x1);
+        x2.iter().for_each(|&x2| self.check(x2));
+        let (n1, n2) = (x1.rows(), x2.map_or(x1.rows(), |x2| x2.rows()));
         let len = n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold");
         let (mut nngp, mut ntk) = (vec![T::ZERO; len], vec![T::ZERO; len]);
-        match &two {
-            Some(two) => product(one.directions(), two.directions().t(), Accumulate::Set, MatMut::new(&mut nngp, n1, n2)),
-            None => gram(one.directions(), Accumulate::Set, MatMut::new(&mut nngp, n1, n1)),
+        let pairs = if x2.is_some() { len as u64 } else { n1 as u64 * (n1 as u64 + 1) / 2 };
+        match &self.body {
+            Body::Features(stages) => {
+                let one = Inputs::new(x1, stages)?;
+                let two = x2.map(|x2| Inputs::new(x2, stages)).transpose()?;
+                match &two {
+                    Some(two) => product(one.directions(), two.directions().t(), Accumulate::Set, MatMut::new(&mut nngp, n1, n2)),
+                    None => gram(one.directions(), Accumulate::Set, MatMut::new(&mut nngp, n1, n1)),
+                }
+                let other = two.as_ref().unwrap_or(&one);
+                let rows = nngp.par_chunks_mut(n2.max(1)).zip(ntk.par_chunks_mut(n2.max(1))).enumerate();
+                rows.with_max_len(4).for_each(|(i, (nngp, ntk))| {
+                    // Of a symmetric kernel one triangle.
+                    let first = if two.is_some() { 0 } else { i };
+                    row(stages, &one, i, other, first..n2, &mut nngp[first..], &mut ntk[first..]);
+                });
+                progress(pairs, pairs);
+            }
+            Body::Images(images) => {
+                let mut done = 0;
+                let mut write = |i: usize, j: usize, k: f64, theta: f64| {
+                    (nngp[i * n2 + j], ntk[i * n2 + j]) = (T::of(k), T::of(theta));
+                };
+                let mut each = |more: usize| {
+                    done += more as u64;
+                    progress(done, pairs);
+                };
+                let channels_first = self.channels_first();
+                let one = images::Inputs { number: &|i, k| x1.at(i, k).to_f64(), channels_first };
+                let number = |i, k| x2.unwrap_or(x1).at(i, k).to_f64();
+                let two = images::Inputs { number: &number, channels_first };
+                images.pairs(Precision::of::<T>(), (&one, 0..n1), x2.map(|_| (&two, 0..n2)), &mut write, &mut each)?;
+            }
         }
-        let other = two.as_ref().unwrap_or(&one);
-        let rows = nngp.par_chunks_mut(n2.max(1)).zip(ntk.par_chunks_mut(n2.max(1))).enumerate();
-        rows.with_max_len(4).for_each(|(i, (nngp, ntk))| {
-            // Of a symmetric kernel one triangle.
-            let first = if two.is_some() { 0 } else { i };
-            self.row(&one, i, other, first..n2, &mut nngp[first..], &mut ntk[first..]);
-        });
-        if two.is_none() {
+        if x2.is_none() {
             rayon::join(|| mirror(&mut nngp, n1), || mirror(&mut ntk, n1));
         }
         Ok(Kernels { n1, n2, nngp, ntk })
     }
 
-    /// `Θ`, `[n1, n2]`, row-major, to the bit as in [`evaluate`](Self::evaluate), with half its memory.
+    /// How often activations are evaluated for one pair of inputs: what a kernel costs, up to a factor. A network of features evaluates each of its
+    /// activations once, one of images once for each pair of places that is needed.
     ///
-    /// # Panics
-    /// If the inputs have not as many features as the network reads, or as `evaluate`.
-    #[track_caller]
-    pub fn ntk<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Vec<T> {
-        self.try_ntk(x1, x2).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// [`ntk`](Self::ntk) for inputs of any size.
-    ///
-    /// # Errors
-    /// If the variance of a preactivation is too large for the series of a function that has one.
-    ///
-    /// # Panics
-    /// If the inputs have not as many features as the network reads.
-    #[track_caller]
-    pub fn try_ntk<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Result<Vec<T>, SeriesTooLong> {
-        self.one_kernel(x1, x2, |one, i, two, j, ntk| {
-            let mut nngp = ntk.to_vec();
-            self.row(one, i, two, j, &mut nngp, ntk);
-        })
-    }
-
-    /// `K`, `[n1, n2]`, row-major, to the bit as in [`evaluate`](Self::evaluate), with half its memory.
-    ///
-    /// # Panics
-    /// If the inputs have not as many features as the network reads, or as `evaluate`.
-    #[track_caller]
-    pub fn nngp<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Vec<T> {
-        self.try_nngp(x1, x2).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// [`nngp`](Self::nngp) for inputs of any size.
-    ///
-    /// # Errors
-    /// If the variance of a preactivation is too large for the series of a function that has one.
-    ///
-    /// # Panics
-    /// If the inputs have not as many features as the network reads.
-    #[track_caller]
-    pub fn try_nngp<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Result<Vec<T>, SeriesTooLong> {
-        self.one_kernel(x1, x2, |one, i, two, j, nngp| {
-            let mut ntk = vec![T::ZERO; nngp.len()];
-            self.row(one, i, two, j, nngp, &mut ntk);
-        })
-    }
-
-    /// A kernel in one array: `row` takes the pairs of row i of the first inputs with rows j of the others from the products of their directions to
-    /// what is kept of them. Of a symmetric kernel a block goes through all layers before it leaves the second cache.
-    #[track_caller]
-    fn one_kernel<T: Float>(
-        &self,
-        x1: Mat<T>,
-        x2: Option<Mat<T>>,
-        row: impl Fn(&Inputs<T>, usize, &Inputs<T>, Range<usize>, &mut [T]) + Sync,
-    ) -> Result<Vec<T>, SeriesTooLong> {
-        let one = self.inputs(x1)?;
-        let two = x2.map(|x2| self.inputs(x2)).transpose()?;
-        let n1 = one.rows;
-        let n2 = two.as_ref().map_or(n1, |two| two.rows);
-        let mut kernel = vec![T::ZERO; n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold")];
-        let target = MatMut::new(&mut kernel, n1, n2);
-        match &two {
-            Some(two) => {
-                product(one.directions(), two.directions().t(), Accumulate::Set, target);
-                let rows = kernel.par_chunks_mut(n2.max(1)).enumerate();
-                rows.with_max_len(4).for_each(|(i, kernel)| row(&one, i, two, 0..n2, kernel));
-            }
-            None => gram_then(one.directions(), target, &|rows, columns, mut block| {
-                for i in rows.clone() {
-                    // From a whole vector on: what is below the diagonal does not count.
-                    let first = (i.max(columns.start) / LANES * LANES).max(columns.start);
-                    let kernel = block.row_mut(i - rows.start).expect("rows of a kernel have no gaps");
-                    row(&one, i, &one, first..columns.end, &mut kernel[first - columns.start..]);
-                }
-            }),
+    /// ```
+    /// use nn::{Network, conv, dense, flatten, global_avg_pool, relu};
+    /// use ntk::InfiniteKernel;
+    /// let evaluations = |end| {
+    ///     let layers = [conv(8, [3, 3]), relu(), conv(8, [3, 3]), relu(), end, dense(1)];
+    ///     InfiniteKernel::new(&Network::new([8, 8, 1], layers).unwrap()).unwrap().evaluations()
+    /// };
+    /// assert_eq!(evaluations(flatten()), 2 * 64);
+    /// assert_eq!(evaluations(global_avg_pool()), 2 * 64 * 64);
+    /// ```
+    pub fn evaluations(&self) -> u64 {
+        match &self.body {
+            Body::Features(stages) => activations(stages),
+            Body::Images(images) => images.evaluations(),
         }
-        Ok(kernel)
     }
 
     /// Both kernels of every row of `x` with itself: the diagonals of [`evaluate`](Self::evaluate), to the bit, in time
@@ -297,29 +297,55 @@ impl InfiniteKernel {
     /// If the inputs have not as many features as the network reads.
     #[track_caller]
     pub fn diagonal<T: Float>(&self, x: Mat<T>) -> Diagonals<T> {
-        let x = self.inputs(x).unwrap_or_else(|error| panic!("{error}"));
-        let (mut nngp, mut ntk) = (vec![T::ZERO; x.rows], vec![T::ZERO; x.rows]);
-        for i in 0..x.rows {
-            let pairs = Pairs { one: &x.norms, i, two: &x.norms, j: i..i + 1 };
-            Strip::new(vec![T::ZERO], vec![T::ONE]).finish(&self.stages, &pairs, &mut nngp[i..=i], &mut ntk[i..=i]);
+        self.check(x);
+        let (mut nngp, mut ntk) = (vec![T::ZERO; x.rows()], vec![T::ZERO; x.rows()]);
+        match &self.body {
+            Body::Features(stages) => {
+                let x = Inputs::new(x, stages).unwrap_or_else(|error| panic!("{error}"));
+                for i in 0..x.rows {
+                    let pairs = Pairs { one: &x.norms, i, two: &x.norms, j: i..i + 1 };
+                    Strip::new(vec![T::ZERO], vec![T::ONE]).finish(stages, &pairs, &mut nngp[i..=i], &mut ntk[i..=i]);
+                }
+            }
+            Body::Images(images) => {
+                let inputs = images::Inputs { number: &|i, k| x.at(i, k).to_f64(), channels_first: self.channels_first() };
+                let diagonal = images.diagonal(Precision::of::<T>(), &inputs, x.rows());
+                for (i, pair) in diagonal.unwrap_or_else(|error| panic!("{error}")).into_iter().enumerate() {
+                    [nngp[i], ntk[i]] = pair.map(T::of);
+                }
+            }
         }
         Diagonals { nngp, ntk }
     }
 
-    /// The pairs of row `i` of `one` with rows `j` of `two`: from the products of their directions in `nngp` to both kernels.
-    fn row<T: Float>(&self, one: &Inputs<T>, i: usize, two: &Inputs<T>, j: Range<usize>, nngp: &mut [T], ntk: &mut [T]) {
-        for (start, (nngp, ntk)) in j.step_by(STRIP).zip(nngp.chunks_mut(STRIP).zip(ntk.chunks_mut(STRIP))) {
-            let strip = start_strip(one, i, two, start, nngp);
-            let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + nngp.len() };
-            strip.finish(&self.stages, &pairs, nngp, ntk);
-        }
-    }
-
     #[track_caller]
-    fn inputs<T: Float>(&self, x: Mat<T>) -> Result<Inputs<T>, SeriesTooLong> {
+    fn check<T: Float>(&self, x: Mat<T>) {
         let d = self.network.n_inputs();
         assert!(x.cols() == d, "the network reads {d} features, and the inputs are {} × {}", x.rows(), x.cols());
-        Inputs::new(x, &self.stages)
+    }
+
+    fn channels_first(&self) -> bool {
+        self.network.layout() == Layout::Nchw
+    }
+}
+
+fn activations(stages: &[Stage<Affine>]) -> u64 {
+    stages
+        .iter()
+        .map(|stage| match stage {
+            Stage::Activation(_) => 1,
+            Stage::Linear(_) | Stage::Norm { .. } => 0,
+            Stage::Sum(branch, around) => activations(branch) + activations(around),
+        })
+        .sum()
+}
+
+/// The pairs of row `i` of `one` with rows `j` of `two`: from the products of their directions in `nngp` to both kernels.
+fn row<T: Float>(stages: &[Stage<Affine>], one: &Inputs<T>, i: usize, two: &Inputs<T>, j: Range<usize>, nngp: &mut [T], ntk: &mut [T]) {
+    for (start, (nngp, ntk)) in j.step_by(STRIP).zip(nngp.chunks_mut(STRIP).zip(ntk.chunks_mut(STRIP))) {
+        let strip = start_strip(one, i, two, start, nngp);
+        let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + nngp.len() };
+        strip.finish(stages, &pairs, nngp, ntk);
     }
 }
 
@@ -332,7 +358,7 @@ struct Inputs<T> {
 }
 
 impl<T: Float> Inputs<T> {
-    fn new(x: Mat<T>, stages: &[Stage]) -> Result<Self, SeriesTooLong> {
+    fn new(x: Mat<T>, stages: &[Stage<Affine>]) -> Result<Self, SeriesTooLong> {
         let (rows, features) = (x.rows(), x.cols());
         let d = T::of(features as f64);
         let (mut directions, mut variance) = (vec![T::ZERO; rows * features], vec![T::ZERO; rows]);

@@ -34,7 +34,7 @@ impl<T: Float> Strip<T> {
     }
 
     /// Takes the pairs through all layers and writes down `K` and `Θ`.
-    pub(super) fn finish(mut self, stages: &[Stage], pairs: &Pairs<T>, nngp: &mut [T], ntk: &mut [T]) {
+    pub(super) fn finish(mut self, stages: &[Stage<Affine>], pairs: &Pairs<T>, nngp: &mut [T], ntk: &mut [T]) {
         self.walk(stages, pairs, &mut 0);
         let (one, two) = (pairs.one_at(self.at), pairs.two_at(self.at));
         for (k, nngp) in nngp.iter_mut().enumerate() {
@@ -44,10 +44,10 @@ impl<T: Float> Strip<T> {
     }
 
     /// `last` is the number of the norms of the stage that was left last, in the order of the trace.
-    fn walk(&mut self, stages: &[Stage], pairs: &Pairs<T>, last: &mut usize) {
+    fn walk(&mut self, stages: &[Stage<Affine>], pairs: &Pairs<T>, last: &mut usize) {
         for stage in stages {
             match stage {
-                Stage::Affine(affine) => {
+                Stage::Linear(affine) => {
                     *last += 1;
                     self.affine(affine, pairs, *last);
                 }
@@ -56,7 +56,7 @@ impl<T: Float> Strip<T> {
                     self.activation(closed, pairs, *last);
                 }
                 // The angle stays.
-                Stage::Norm { eps } => {
+                Stage::Norm { eps, all: _ } => {
                     let (one, two) = (pairs.one_at(self.at), pairs.two_at(self.at));
                     let root = |variance: T| (variance + T::of(*eps)).sqrt();
                     for (theta, &v) in self.theta.iter_mut().zip(two.variance) {
