@@ -291,12 +291,9 @@ impl Case {
                 let mut trainer = Trainer::new(network, &init()?, Loss::SquaredError);
                 let steps = || {
                     for _ in 0..self.steps {
-                        let loss = trainer.step(&inputs, &targets, RATE);
-                        if !loss.is_finite() {
-                            return Err(format!("the loss is {loss}"));
-                        }
+                        trainer.step(&inputs, &targets, RATE)?;
                     }
-                    Ok(())
+                    Ok::<(), nn::Diverged>(())
                 };
                 timed(repeats, steps).map_err(|e| refused(&e))
             }
