@@ -2,6 +2,7 @@
 
 mod blocks;
 mod dual;
+mod duals;
 mod gelu;
 mod hermite;
 mod images;

@@ -1,13 +1,14 @@
 //! A plane of pairs of places on its way through the layers.
 
+use super::super::duals::{Dual, Erf, Exp, Gaussian, Gelu, Rbf, Relu};
 use super::super::hermite::SeriesTooLong;
 use super::super::norms::behind_activation;
 use super::super::pair::Kink;
 use super::super::series::SeriesLoop;
 use super::super::stage::{Closed, Stage};
 use super::lanes::{
-    Activate, Branches, Cells, ColumnSums, Distance, Dual, Erf, Exp, Gaussian, Gelu, Normalize, Places, PoolDistance, Rbf, Relu, RowSums,
-    Shares, Start, StartDistance, Weigh, carries_distance, series,
+    Activate, Branches, Cells, ColumnSums, Distance, Normalize, Places, PoolDistance, RowSums, Shares, Start, StartDistance, Weigh,
+    carries_distance, series,
 };
 use super::linear::Linear;
 use super::plan::{AxisPlan, AxisStep, Pairs, Taps};
