@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 /// any width.
 fn network(problem: &Problem, parameterization: Parameterization, width: usize) -> Result<Network, ModelError> {
     let hidden = || dense(width).std(std::f64::consts::SQRT_2, 0.0).without_bias();
-    let layers = [hidden(), relu(), hidden(), relu(), dense(problem.classes).std(0.25, 0.0).without_bias()];
+    let layers = [hidden(), relu(), hidden(), relu(), dense(problem.classes).std(1.0 / 64.0, 0.0).without_bias()];
     let network = Network::new([problem.features], layers)?;
     match parameterization {
         Parameterization::Ntk | Parameterization::Standard => Ok(network.parameterized(parameterization)),
