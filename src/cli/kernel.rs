@@ -174,12 +174,15 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Option<Summa
     memory::check(2 * entries * size, &format!("a kernel of {n1} by {n2} examples"), "use fewer examples, --dtype f32, or --outputs trace")
         .map_err(Failure::failed)?;
 
-    let stage = progress.stage(&format!("{} kernel, {n1} × {n2}", a.kind.name()), 1);
+    let pairs = if a.x2.is_some() { n1 as u64 * n2 as u64 } else { n1 as u64 * (n1 as u64 + 1) / 2 };
+    let steps = if a.kind.is_empirical() { 1 } else { pairs.max(1) };
+    let stage = progress.stage(&format!("{} kernel, {n1} × {n2}", a.kind.name()), steps);
     let (shape, values) = match a.kind {
         Kind::Ntk | Kind::Nngp => {
             let kernel = InfiniteKernel::new(&network).map_err(|e| in_file(&a.model, e))?;
             let d = network.n_inputs();
-            let kernels = kernel.try_evaluate(Mat::new(&x1, n1, d), x2.map(|x| Mat::new(x, n2, d))).map_err(Failure::failed)?;
+            let (x1, x2) = (Mat::new(&x1, n1, d), x2.map(|x| Mat::new(x, n2, d)));
+            let kernels = kernel.try_evaluate_with(x1, x2, |done, _| stage.reach(done)).map_err(Failure::failed)?;
             (vec![n1, n2], if a.kind == Kind::Ntk { kernels.ntk } else { kernels.nngp })
         }
         Kind::EmpiricalNtk | Kind::EmpiricalNngp => {
@@ -209,7 +212,6 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Option<Summa
         };
         return Err(Failure::Failed(format!("the kernel overflows {}: entry {at} is {}; {advice}", T::NAME, values[at])));
     }
-    stage.step();
     stage.finish();
     npy::write(&a.out, &shape, &values)?;
     if STDOUT.iter().any(|name| a.out == Path::new(name)) {

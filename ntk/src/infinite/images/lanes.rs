@@ -123,7 +123,7 @@ impl Places<'_> {
     fn each(&self, mut f: impl FnMut(usize, usize, usize)) {
         let mut k = 0;
         for y in self.y {
-            let [row_p, row_q] = y.map(|y| y * self.width);
+            let (row_p, row_q) = (y[0] * self.width, y[1] * self.width);
             for x in self.x {
                 f(k, row_p + x[0], row_q + x[1]);
                 k += 1;

@@ -83,6 +83,7 @@ pub(super) struct Walk<'a, T, const M: usize, const L: usize> {
     last: usize,
     /// Sums along the width, memory that is used again.
     rows: [Vec<Lanes<T, L>>; 2],
+    spare: [Vec<Lanes<T, L>>; 3],
 }
 
 /// Where a plane lies: the lists of its pairs along both axes, and height and width of the images.
@@ -112,7 +113,7 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L, L> {
 
 impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
     pub(super) fn new(one: &'a Side<T, M>, two: &'a Side<T, L>) -> Self {
-        Walk { one, two, records: false, last: 0, rows: [Vec::new(), Vec::new()] }
+        Walk { one, two, records: false, last: 0, rows: Default::default(), spare: Default::default() }
     }
 
     fn norms(&self, at: usize) -> Both<'a, T, M, L> {
@@ -224,8 +225,9 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
         let norms = self.norms(self.last + 1);
         let Plane { k, theta, .. } = plane;
         for (rows, numbers) in self.rows.iter_mut().zip([&*k, &*theta]) {
-            rows.clear();
-            if !numbers.is_empty() && taps_x.len() > 0 {
+            if numbers.is_empty() || taps_x.len() == 0 {
+                rows.clear();
+            } else {
                 rows.resize(taps_y.sources() * taps_x.len(), [T::ZERO; L]);
                 Level::best().run(RowSums { taps: taps_x, from: numbers, width: taps_x.sources(), to: rows });
             }
@@ -236,7 +238,7 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
         k.resize(places.len(), [T::ZERO; L]);
         theta.resize(places.len(), [T::ZERO; L]);
         let rows = [&self.rows[0][..], &self.rows[1][..]];
-        Level::best().run(AffineRelu { linear, affine, taps: taps_y, places, rows, norms, k, theta });
+        Level::best().run(AffineRelu { linear, affine, taps: taps_y, places, rows, spare: &mut self.spare, norms, k, theta });
         true
     }
 
