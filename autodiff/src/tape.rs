@@ -58,6 +58,11 @@ impl<T: Scalar> Tape<T> {
         Tape { arena: Vec::with_capacity(values), ..Tape::new() }
     }
 
+    /// Makes room for a number of values altogether, as [`with_capacity`](Tape::with_capacity) does.
+    pub fn reserve(&mut self, values: usize) {
+        self.arena.reserve_exact(values.saturating_sub(self.arena.len()));
+    }
+
     /// The number of values, with those that operations have saved for their derivatives.
     pub fn used(&self) -> usize {
         self.used

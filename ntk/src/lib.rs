@@ -21,7 +21,8 @@ mod predict;
 mod spectrum;
 
 pub use empirical::{
-    Finite, Function, Jacobian, Kernel, Outputs, Real, Strategy, empirical_nngp, empirical_ntk, empirical_ntk_in_blocks, jacobian,
+    Cost, EmpiricalError, Finite, Function, Jacobian, Kernel, Machine, Order, Outputs, Plan, PlannedParameter, Real, Request, Strategy,
+    Tile, diagonal, empirical_nngp, empirical_ntk, empirical_ntk_in_blocks, gradient_norms, jacobian, kernel, plan,
 };
 pub use ensemble::{Blocks, Gaussian, nngp_ensemble, ntk_ensemble, ntkgp_posterior};
 pub use infinite::{Diagonals, InfiniteKernel, Kernels, NoLimit, SeriesTooLong, Smooth, dual};
