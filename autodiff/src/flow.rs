@@ -67,7 +67,10 @@ impl<T: Scalar> Flow<T> {
         self.touched.clear();
         self.touched.resize(nodes.len(), false);
         if self.values.len() < end {
-            self.values.resize(end, T::ZERO);
+            // Nothing in it is needed any more, so that it is not copied; zeros of fresh memory are not written.
+            self.values = Vec::new();
+            self.values = vec![T::ZERO; end];
+            simd::in_large_pages(&self.values);
         }
     }
 

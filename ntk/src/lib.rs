@@ -21,8 +21,9 @@ mod predict;
 mod spectrum;
 
 pub use empirical::{
-    Cost, EmpiricalError, Finite, Function, Jacobian, Kernel, Machine, Order, Outputs, Plan, PlannedParameter, Real, Request, Strategy,
-    Tile, diagonal, empirical_nngp, empirical_ntk, empirical_ntk_in_blocks, gradient_norms, jacobian, kernel, plan,
+    AlongTraining, Cost, EigenRequest, EmpiricalError, Estimate, Finite, Function, Jacobian, Kernel, Machine, Moment, Operator, Order,
+    Outputs, Plan, PlannedParameter, Real, Request, Strategy, Tile, TopEigenvalues, alignment, diagonal, distance, empirical_nngp,
+    empirical_ntk, empirical_ntk_in_blocks, estimate, gradient_norms, jacobian, kernel, largest_eigenvalues, plan,
 };
 pub use ensemble::{Blocks, Gaussian, nngp_ensemble, ntk_ensemble, ntkgp_posterior};
 pub use infinite::{Diagonals, InfiniteKernel, Kernels, NoLimit, SeriesTooLong, Smooth, dual};

@@ -78,6 +78,7 @@ pub(super) fn contract<T: Real>(
     mut theta: Target<'_, T>,
 ) {
     let mut pairs: Vec<Pair<'_, T>> = Vec::new();
+    let mut pooled: Vec<(&Part<T>, &Part<T>, f64)> = Vec::new();
     for (p, parameter) in survey.parameters.iter().enumerate() {
         let rate = factor * parameter.rate;
         match (orders.of[p], &s1.structure.parts[p], &s2.structure.parts[p]) {
@@ -89,6 +90,7 @@ pub(super) fn contract<T: Real>(
             (Order::Gram, Part::Factors(u1), Part::Factors(u2)) => {
                 pairs.extend(u1.iter().flat_map(|a| u2.iter().map(move |b| Pair { p, a, b, rate })));
             }
+            (Order::Pooled, p1, p2) => pooled.push((p1, p2, rate)),
             (Order::Sites, Part::Factors(u1), Part::Factors(u2)) => {
                 for (a, b) in u1.iter().flat_map(|a| u2.iter().map(move |b| (a, b))) {
                     let scale = number::<T>(rate) * a.scale * b.scale;
@@ -98,45 +100,81 @@ pub(super) fn contract<T: Real>(
             (Order::Jacobian | Order::Gram | Order::Sites, _, _) => unreachable!("both sides are prepared in the same order"),
         }
     }
-    let (n1, n2) = (s1.examples, s2.examples);
-    let (k1, k2) = (s1.structure.lanes, s2.structure.lanes);
-    let add = |terms: &[Term<T>], outputs: usize, theta: MatMut<T>| {
-        if same {
-            simd::gram_hadamard_symmetric(terms, outputs, theta);
-        } else {
-            simd::gram_hadamard(terms, outputs, theta);
-        }
-    };
-    if pairs.is_empty() {
+    if pairs.is_empty() && pooled.is_empty() {
         return;
     }
+    let (n1, n2) = (s1.examples, s2.examples);
+    let (k1, k2) = (s1.structure.lanes, s2.structure.lanes);
+    let add = |[one, two]: [Lanes; 2], outputs: usize, theta: MatMut<T>| {
+        let mut terms = terms(&pairs, (s1, one), (s2, two));
+        pooled.iter().for_each(|&(p1, p2, rate)| terms.extend(channels(p1.channels(s1, one), p2.channels(s2, two), number(rate))));
+        if same {
+            simd::gram_hadamard_symmetric(&terms, outputs, theta);
+        } else {
+            simd::gram_hadamard(&terms, outputs, theta);
+        }
+    };
     match kept {
         // The sum over lanes is part of the scalar product of cotangents.
-        Outputs::Trace | Outputs::Sum => {
-            let terms = terms(&pairs, s1, s2, |s, u| Mat::new(s.of(&u.g, k1 * u.n_out), s.examples, k1 * u.n_out));
-            add(&terms, 1, theta.rows(n1, n2));
-        }
-        Outputs::Diagonal => {
-            for a in 0..k1 {
-                let terms = terms(&pairs, s1, s2, |s, u| lane(s.of(&u.g, k1 * u.n_out), s.examples, k1, u.n_out, a));
-                add(&terms, 1, theta.lane(n1, n2, k1, a));
-            }
-        }
-        Outputs::Full if k1 == k2 => {
-            let terms = terms(&pairs, s1, s2, |s, u| Mat::new(s.of(&u.g, k1 * u.n_out), s.examples * k1, u.n_out));
-            add(&terms, k1, theta.rows(n1, n2 * k1 * k1));
-        }
+        Outputs::Trace | Outputs::Sum => add([Lanes::Long; 2], 1, theta.rows(n1, n2)),
+        Outputs::Diagonal => (0..k1).for_each(|a| add([Lanes::One(a); 2], 1, theta.lane(n1, n2, k1, a))),
+        Outputs::Full if k1 == k2 => add([Lanes::All; 2], k1, theta.rows(n1, n2 * k1 * k1)),
         // A tile with fewer outputs along one side than along the other: one pair of outputs after the other.
         Outputs::Full => {
             for (a, b) in (0..k1).flat_map(|a| (0..k2).map(move |b| (a, b))) {
-                let terms = terms(&pairs, s1, s2, |s, u| {
-                    let (k, a) = if std::ptr::eq(s, s1) { (k1, a) } else { (k2, b) };
-                    lane(s.of(&u.g, k * u.n_out), s.examples, k, u.n_out, a)
-                });
-                add(&terms, 1, theta.lane(n1, n2, k1 * k2, a * k2 + b));
+                add([Lanes::One(a), Lanes::One(b)], 1, theta.lane(n1, n2, k1 * k2, a * k2 + b));
             }
         }
     }
+}
+
+/// How cotangents `[examples, lanes, n_out]` are read as a matrix.
+#[derive(Clone, Copy)]
+enum Lanes {
+    /// `[examples · lanes, n_out]`.
+    All,
+    /// `[examples, lanes · n_out]`.
+    Long,
+    /// Those of one lane, `[examples, n_out]`.
+    One(usize),
+}
+
+impl Lanes {
+    fn matrix<T: Real>(self, g: &[T], examples: usize, lanes: usize, n_out: usize) -> Mat<'_, T> {
+        match self {
+            Lanes::All => Mat::new(g, examples * lanes, n_out),
+            Lanes::Long => Mat::new(g, examples, lanes * n_out),
+            Lanes::One(a) => lane(g, examples, lanes, n_out, a),
+        }
+    }
+
+    /// Those of one channel.
+    fn channel<T: Real>(self, g: &[T], examples: usize, lanes: usize, n_out: usize, c: usize) -> Mat<'_, T> {
+        if g.is_empty() {
+            return Mat::new(g, 0, 0);
+        }
+        match self {
+            Lanes::All => Mat::strided(&g[c..], examples * lanes, 1, n_out, 1),
+            Lanes::Long => Mat::strided(&g[c..], examples, lanes, lanes * n_out, n_out),
+            Lanes::One(a) => Mat::strided(&g[a * n_out + c..], examples, 1, lanes * n_out, 1),
+        }
+    }
+}
+
+impl<T: Real> Part<T> {
+    /// The factors of every channel of derivatives that were pooled.
+    fn channels<'s>(&'s self, s: &View<'s, T>, read: Lanes) -> Vec<Factors<'s, T>> {
+        let Part::Pooled { sums, shares, n_in, n_out } = self else { unreachable!("both sides are prepared in the same order") };
+        let (n, lanes) = (s.examples, s.structure.lanes);
+        let (sums, shares) = (s.of(sums, n_in * n_out), s.of(shares, lanes * n_out));
+        let x = |c: usize| Mat::strided(&sums[c * n_in..], n, *n_in, n_in * n_out, 1);
+        (0..*n_out).map(|c| Factors { x: x(c), g: read.channel(shares, n, lanes, *n_out, c) }).collect()
+    }
+}
+
+/// `Σ_c (x_ic·x'_jc) h_iac h'_jbc`.
+fn channels<'a, T: Real>(one: Vec<Factors<'a, T>>, two: Vec<Factors<'a, T>>, scale: T) -> impl Iterator<Item = Term<'a, T>> {
+    one.into_iter().zip(two).map(move |(one, two)| Term { one, two, scale, shift: number(0.0) })
 }
 
 /// Lane `a` of rows `[examples, lanes, n]`, as a matrix `[examples, n]`.
@@ -213,12 +251,7 @@ struct Pair<'s, T> {
 
 /// `θ[i,j,a,b] += scale · (x_i·x'_j)(g_ia·g'_jb)` for pairs of uses with one site. A bias has the one feature 1 and mostly the cotangents of a
 /// weight, in whose term it is then a shift at no cost.
-fn terms<'a, T: Real>(
-    pairs: &[Pair<'a, T>],
-    s1: &View<'a, T>,
-    s2: &View<'a, T>,
-    cotangents: impl Fn(&View<'a, T>, &'a Factor<T>) -> Mat<'a, T>,
-) -> Vec<Term<'a, T>> {
+fn terms<'a, T: Real>(pairs: &[Pair<'a, T>], (s1, one): (&View<'a, T>, Lanes), (s2, two): (&View<'a, T>, Lanes)) -> Vec<Term<'a, T>> {
     let mut terms: Vec<Term<T>> = Vec::new();
     let mut of: Vec<usize> = Vec::new();
     // A bias comes after the weight beside it.
@@ -233,11 +266,12 @@ fn terms<'a, T: Real>(
         }
         let ones = a.kind == Kind::Ones && b.kind == Kind::Ones;
         let (k, scale, shift) = if ones { (0, number(0.0), scale) } else { (a.n_in, scale, number(0.0)) };
-        let factors = |s: &View<'a, T>, u: &'a Factor<T>| Factors {
-            x: Mat::new(&s.of(&u.x, u.n_in)[..s.examples * k], s.examples, k),
-            g: cotangents(s, u),
+        let factors = |s: &View<'a, T>, u: &'a Factor<T>, read: Lanes| {
+            let lanes = s.structure.lanes;
+            let g = read.matrix(s.of(&u.g, lanes * u.n_out), s.examples, lanes, u.n_out);
+            Factors { x: Mat::new(&s.of(&u.x, u.n_in)[..s.examples * k], s.examples, k), g }
         };
-        terms.push(Term { one: factors(s1, a), two: factors(s2, b), scale, shift });
+        terms.push(Term { one: factors(s1, a, one), two: factors(s2, b, two), scale, shift });
         of.push(p);
     }
     terms

@@ -135,6 +135,16 @@ fn gram(parameter: &Parameter, beside: bool, sizes: &Sizes, machine: &Machine) -
     Cost { seconds: machine.seconds(cost, CONTRACTED), ..cost }
 }
 
+/// `O·(I + K²)` a pair and `S·I·O` an example: derivatives written out for one output.
+fn pooled(parameter: &Parameter, sizes: &Sizes, machine: &Machine) -> Cost {
+    let (u, size) = (&parameter.uses[0], parameter.size as f64);
+    let repeated = if sizes.kept == Outputs::Diagonal { sizes.lanes() } else { 1.0 };
+    let flops = sizes.prepared * u.flops + 2.0 * sizes.pairs * u.n_out as f64 * (repeated * u.n_in as f64 + sizes.products());
+    let bytes = (5.0 * sizes.prepared * size + sizes.pairs * u.n_out as f64 * sizes.products()) * sizes.number as f64;
+    let cost = Cost { flops, bytes, seconds: 0.0 };
+    Cost { seconds: machine.seconds(cost, CONTRACTED), ..cost }
+}
+
 /// `S²(I + K·O) + S·K²·O` a pair: uses with several sites.
 fn sites(parameter: &Parameter, sizes: &Sizes, machine: &Machine) -> Cost {
     let (uses, number) = (&parameter.uses, sizes.number as f64);
@@ -166,10 +176,20 @@ pub(super) fn products(survey: &Survey, sizes: &Sizes, machine: &Machine) -> Cos
 }
 
 /// The order of each parameter: the cheaper one, or that of the Jacobian for all.
-pub(super) fn orders(survey: &Survey, sizes: &Sizes, machine: &Machine, written: bool) -> Orders {
-    let of = |parameter: &Parameter| if parameter.wanted() { order(parameter, sizes, machine, written) } else { Order::Nothing };
-    let of: Vec<Order> = survey.parameters.iter().map(of).collect();
-    // A bias of one site beside a weight of one site has the same cotangents.
+pub(super) fn orders(survey: &Survey, sizes: &Sizes, machine: &Machine, forced: Option<Order>) -> Orders {
+    let of = |parameter: &Parameter| if parameter.wanted() { order(parameter, sizes, machine, forced) } else { Order::Nothing };
+    let mut of: Vec<Order> = survey.parameters.iter().map(of).collect();
+    // A bias of one site beside a weight of one site has the same cotangents, and costs nothing.
+    let one = |p: usize, kind: Kind| match survey.parameters[p].uses[..] {
+        [u] if u.kind == kind && u.sites == 1 => Some(u.node),
+        _ => None,
+    };
+    for p in 0..of.len() {
+        let weight = |node| (0..of.len()).any(|q| of[q] == Order::Gram && one(q, Kind::Features) == Some(node));
+        if of[p] == Order::Jacobian && forced.is_none() && one(p, Kind::Ones).is_some_and(weight) {
+            of[p] = Order::Gram;
+        }
+    }
     let single = |p: usize, kind: Kind| match (&survey.parameters[p].uses[..], of[p]) {
         ([u], Order::Gram) if u.kind == kind => Some(u.node),
         _ => None,
@@ -187,23 +207,37 @@ pub(super) fn costs(survey: &Survey, orders: &Orders, sizes: &Sizes, machine: &M
     let cost = |(p, parameter): (usize, &Parameter)| match orders.of[p] {
         Order::Nothing => Cost::default(),
         Order::Jacobian => jacobian(parameter, sizes, machine),
+        Order::Pooled => pooled(parameter, sizes, machine),
         Order::Gram => gram(parameter, orders.beside[p].is_some(), sizes, machine),
         Order::Sites => sites(parameter, sizes, machine),
     };
     survey.parameters.iter().enumerate().map(cost).collect()
 }
 
-fn order(parameter: &Parameter, sizes: &Sizes, machine: &Machine, written: bool) -> Order {
+/// The order that was asked for if the parameter can be contracted in it, else the cheapest. One that keeps factors apart also saves memory, so it may cost a
+/// quarter more.
+fn order(parameter: &Parameter, sizes: &Sizes, machine: &Machine, forced: Option<Order>) -> Order {
     let uses = &parameter.uses;
-    if written || uses.is_empty() || uses.iter().any(|u| u.kind == Kind::Written) {
+    if uses.is_empty() || uses.iter().any(|u| u.kind == Kind::Written) {
         return Order::Jacobian;
     }
-    let (order, cost) = if uses.iter().all(|u| u.sites == 1 && u.kind != Kind::Tokens) {
-        // A bias alone is mostly beside a weight.
-        let beside = uses.len() == 1 && uses[0].kind == Kind::Ones;
-        (Order::Gram, gram(parameter, beside, sizes, machine))
-    } else {
-        (Order::Sites, sites(parameter, sizes, machine))
+    let can = |order: Order| match order {
+        Order::Nothing => false,
+        Order::Jacobian | Order::Sites => true,
+        Order::Gram => uses.iter().all(|u| u.sites == 1 && u.kind != Kind::Tokens),
+        Order::Pooled => uses.len() == 1 && uses[0].pool.is_some() && uses[0].kind == Kind::Features && sizes.lanes() > 1.0,
     };
-    if cost.seconds <= jacobian(parameter, sizes, machine).seconds { order } else { Order::Jacobian }
+    if let Some(order) = forced.filter(|&order| can(order)) {
+        return order;
+    }
+    let jacobian = (Order::Jacobian, 1.25 * jacobian(parameter, sizes, machine).seconds);
+    let apart = [Order::Gram, Order::Pooled, Order::Sites].into_iter().filter(|&order| can(order));
+    let seconds = |order: Order| match order {
+        Order::Nothing | Order::Jacobian => jacobian.1,
+        Order::Gram => gram(parameter, false, sizes, machine).seconds,
+        Order::Pooled => pooled(parameter, sizes, machine).seconds,
+        Order::Sites => sites(parameter, sizes, machine).seconds,
+    };
+    let cheaper = |best: (Order, f64), order: Order| if seconds(order) <= best.1 { (order, seconds(order)) } else { best };
+    apart.fold(jacobian, cheaper).0
 }

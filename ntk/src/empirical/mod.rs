@@ -1,10 +1,14 @@
 //! Kernels of finite networks: the empirical NTK by several strategies, and the kernel of the outputs.
 
+mod along;
 mod compute;
 mod contract;
 mod cost;
+mod eigen;
+mod estimate;
 mod jacobian;
 mod nngp;
+mod operator;
 mod plan;
 mod products;
 mod reduce;
@@ -15,10 +19,14 @@ mod uses;
 use autodiff::{Float, Scalar, Shape, Tape, Var};
 use nn::Network;
 
+pub use along::{AlongTraining, Moment, alignment, distance};
 pub use compute::{diagonal, empirical_ntk, empirical_ntk_in_blocks, gradient_norms, kernel};
 pub use cost::{Cost, Machine};
+pub use eigen::{EigenRequest, TopEigenvalues, largest_eigenvalues};
+pub use estimate::{Estimate, estimate};
 pub use jacobian::{Jacobian, jacobian};
 pub use nngp::empirical_nngp;
+pub use operator::Operator;
 pub use plan::{Order, Plan, PlannedParameter, plan};
 pub use reduce::{Kernel, Outputs};
 pub use request::{EmpiricalError, Request, Tile};
@@ -96,7 +104,9 @@ impl<T: Scalar> Function<T> for Finite<'_, T> {
 
 /// `n` zeros.
 fn zeros<T: Scalar>(n: usize) -> Vec<T> {
-    vec![T::ZERO; n]
+    let zeros = vec![T::ZERO; n];
+    simd::in_large_pages(&zeros);
+    zeros
 }
 
 /// The number `x`, rounded to `T`. (`T::of` alone is ambiguous for a [`Real`], which has it from both of its traits.)

@@ -16,6 +16,9 @@ pub enum Order {
     Jacobian,
     /// Of one site: the Gram matrix of features times that of cotangents, `I + K²·O` a pair.
     Gram,
+    /// Of sites that are summed with one weight for each output and channel, as before a global pool: derivatives of each example written out for one
+    /// output, and for each channel their Gram matrix times that of the weights, `S·I·O` an example and `O·(I + K²)` a pair.
+    Pooled,
     /// Of several sites: Gram matrices of features between all sites, times cotangents, `S²(I + K·O) + S·K²·O` a pair.
     Sites,
 }
@@ -27,6 +30,7 @@ impl Order {
             Order::Nothing => "nothing",
             Order::Jacobian => "jacobian",
             Order::Gram => "gram",
+            Order::Pooled => "pooled",
             Order::Sites => "sites",
         }
     }
@@ -191,6 +195,13 @@ impl Planner<'_> {
                             turned = turned.max(if chunk > 1 && lanes > 1 { chunk * lanes * sizes(p) } else { 0 });
                             contracted = contracted.max(self.panels(tile, sizes(p)) + products);
                         }
+                        Order::Pooled => {
+                            let o = parameter.uses[0].n_out;
+                            prepared += t * (sizes(p) + lanes * o);
+                            turned = turned.max(chunk * (sizes(p) + 3 * parameter.uses[0].cotangents()));
+                            let channel = Use { n_out: 1, ..parameter.uses[0] };
+                            contracted = contracted.max(self.factor_panels(&channel, t, lanes));
+                        }
                         Order::Gram | Order::Sites => {
                             let mut panels = 0;
                             for u in &parameter.uses {
@@ -201,7 +212,7 @@ impl Planner<'_> {
                             let largest = parameter.uses.iter().map(|u| u.sites * (u.sites + lanes * u.n_out) + lanes * lanes).max();
                             contracted = contracted.max(match self.orders.of[p] {
                                 Order::Sites => self.threads * 2 * largest.unwrap_or(0),
-                                Order::Nothing | Order::Jacobian | Order::Gram => panels,
+                                Order::Nothing | Order::Jacobian | Order::Gram | Order::Pooled => panels,
                             });
                         }
                     }
@@ -367,8 +378,8 @@ pub(super) fn planned<'f, T: Real, F: Function<T>>(
     }
     // One thread, whatever there are, because bits follow from what is decided here.
     let machine = Machine::usual(number, 1);
-    let structured = cost::orders(&survey, &sizes, &machine, false);
-    let written = cost::orders(&survey, &sizes, &machine, true);
+    let structured = cost::orders(&survey, &sizes, &machine, request.order);
+    let written = cost::orders(&survey, &sizes, &machine, Some(Order::Jacobian));
     let seconds = |orders: &Orders| {
         let costs: Cost = cost::costs(&survey, orders, &sizes, &machine).into_iter().sum();
         (costs + cost::recording(&survey, &sizes, &machine)).seconds

@@ -1,7 +1,7 @@
 //! What is asked for: of which parameters, by which strategy, in how much memory.
 
 use super::reduce::Outputs;
-use super::Strategy;
+use super::{Order, Strategy};
 use autodiff::Refusal;
 use thiserror::Error;
 
@@ -40,6 +40,8 @@ pub struct Request {
     pub memory: Option<usize>,
     /// The tile, in place of one that memory is planned for.
     pub tile: Option<Tile>,
+    /// The order of every parameter that can be contracted in it, in place of the cheapest one, for [`Strategy::Structured`]: to compare them.
+    pub order: Option<Order>,
 }
 
 impl Request {

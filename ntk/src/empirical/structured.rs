@@ -32,6 +32,8 @@ pub(super) enum Part<T> {
     Rows(Vec<T>),
     /// The uses.
     Factors(Vec<Factor<T>>),
+    /// The derivatives of one output for each channel, `[examples, n_out, n_in]`, and how much of them every output has, `[examples, lanes, n_out]`.
+    Pooled { sums: Vec<T>, shares: Vec<T>, n_in: usize, n_out: usize },
 }
 
 /// What the kernel needs to know of a block of examples.
@@ -46,6 +48,11 @@ impl<T: Real> Structure<T> {
         let part = |(p, parameter): (usize, &Parameter)| match orders.of[p] {
             Order::Nothing => Part::Nothing,
             Order::Jacobian => Part::Rows(zeros(examples * lanes * parameter.size)),
+            Order::Pooled => {
+                let u = &parameter.uses[0];
+                let (sums, shares) = (zeros(examples * parameter.size), zeros(examples * lanes * u.n_out));
+                Part::Pooled { sums, shares, n_in: u.n_in, n_out: u.n_out }
+            }
             Order::Gram | Order::Sites => {
                 let beside = orders.beside[p];
                 let factor = |u: &super::uses::Use| Factor {
@@ -76,6 +83,13 @@ impl<T: Real> Structure<T> {
                 Part::Rows(rows) => {
                     let mut rows = cut(rows, chunk * lanes * parameter.size);
                     pieces.iter_mut().for_each(|piece| piece.parts.push(PartOf::Rows { rows: rows.next(), touched: false }));
+                }
+                Part::Pooled { sums, shares, n_out, .. } => {
+                    let (mut sums, mut shares) = (cut(sums, chunk * parameter.size), cut(shares, chunk * lanes * *n_out));
+                    let n_out = *n_out;
+                    pieces
+                        .iter_mut()
+                        .for_each(|piece| piece.parts.push(PartOf::Pooled { sums: sums.next(), shares: shares.next(), n_out }));
                 }
                 Part::Factors(factors) => {
                     pieces.iter_mut().for_each(|piece| piece.parts.push(PartOf::Factors { factors: Vec::new(), met: 0 }));
@@ -110,6 +124,7 @@ enum PartOf<'s, T> {
     Nothing,
     Rows { rows: Option<&'s mut [T]>, touched: bool },
     Factors { factors: Vec<(Option<&'s mut [T]>, Option<&'s mut [T]>)>, met: usize },
+    Pooled { sums: Option<&'s mut [T]>, shares: Option<&'s mut [T]>, n_out: usize },
 }
 
 /// A piece as the sink of a pull, with memory for derivatives before their axes are exchanged.
@@ -160,6 +175,8 @@ impl<T: Real> Sink<T> for Filling<'_, '_, T> {
                     }
                 }
             }
+            // It is pulled by itself, from where the sites are summed.
+            PartOf::Pooled { .. } => (),
             PartOf::Factors { factors, met } => {
                 let (x, g) = &mut factors[*met];
                 *met += 1;
@@ -172,6 +189,35 @@ impl<T: Real> Sink<T> for Filling<'_, '_, T> {
                 }
             }
         }
+    }
+
+    fn finish(&mut self) {}
+}
+
+/// The derivatives of one parameter for the cotangents `m`, as the sink of a pull of one lane.
+struct Pool<'p, T> {
+    parameter: usize,
+    rows: &'p mut Vec<T>,
+    examples: usize,
+}
+
+impl<T: Real> Sink<T> for Pool<'_, T> {
+    const EXAMPLES: Examples = Examples::Apart;
+
+    fn wrt(&self) -> Wrt {
+        Wrt::PARAMETERS
+    }
+
+    fn wants(&self, leaf: Leaf) -> bool {
+        leaf == Leaf::Parameter(self.parameter)
+    }
+
+    fn start(&mut self, _: &Tape<T>, _: usize, _: Option<usize>) {}
+
+    fn take(&mut self, contribution: Contribution<'_, T>, scratch: &mut Scratch<T>) {
+        self.rows.clear();
+        self.rows.resize(self.examples * contribution.edge.inputs(), number(0.0));
+        contribution.pull(Accumulate::Set, self.rows, scratch);
     }
 
     fn finish(&mut self) {}
@@ -232,6 +278,8 @@ pub(super) struct Workers<'f, T: Real, F> {
 struct Worker<'f, T: Real, F> {
     recorder: Recorder<'f, T, F>,
     flow: Flow<T>,
+    /// Of the one lane between a pool and a weight before it.
+    short: Flow<T>,
     rows: Vec<T>,
 }
 
@@ -240,8 +288,13 @@ impl<'f, T: Real, F: Function<T>> Workers<'f, T, F> {
     pub(super) fn new(first: Recorder<'f, T, F>, survey: &Survey, n: usize, chunk: usize) -> Self {
         let room = survey.constant + chunk * survey.values;
         let f = first.f;
-        let mut workers = vec![Worker { recorder: first.with_room(room), flow: Flow::new(), rows: Vec::new() }];
-        workers.extend((1..n).map(|_| Worker { recorder: Recorder::new(f, room), flow: Flow::new(), rows: Vec::new() }));
+        let mut workers = vec![Worker { recorder: first.with_room(room), flow: Flow::new(), short: Flow::new(), rows: Vec::new() }];
+        workers.extend((1..n).map(|_| Worker {
+            recorder: Recorder::new(f, room),
+            flow: Flow::new(),
+            short: Flow::new(),
+            rows: Vec::new(),
+        }));
         Workers { workers, chunk }
     }
 
@@ -272,6 +325,7 @@ impl<'f, T: Real, F: Function<T>> Workers<'f, T, F> {
                     let seed = kept.seed(piece.examples, survey.outputs, outputs.clone());
                     let mut sink = Filling { piece: &mut piece, rows: &mut worker.rows };
                     worker.recorder.tape.pull(output, lanes, &seed, &mut worker.flow, &mut sink)?;
+                    worker.pool(&mut piece, survey)?;
                 }
             };
             if let [worker] = &mut self.workers[..] {
@@ -281,5 +335,31 @@ impl<'f, T: Real, F: Function<T>> Workers<'f, T, F> {
             }
         }
         Ok(structure)
+    }
+}
+
+impl<T: Real, F: Function<T>> Worker<'_, T, F> {
+    /// Fills what is summed over sites with the same weight for each output: the derivatives of the sum of every channel, and the cotangents of that sum.
+    fn pool(&mut self, piece: &mut Piece<'_, T>, survey: &Survey) -> Result<(), Refusal> {
+        let tape = &self.recorder.tape;
+        let (n, lanes) = (piece.examples, piece.lanes);
+        for (parameter, part) in piece.parts.iter_mut().enumerate() {
+            let PartOf::Pooled { sums: Some(sums), shares: Some(shares), n_out } = part else { continue };
+            let n_out = *n_out;
+            let pool = survey.parameters[parameter].uses[0].pool.and_then(|i| tape.vars().nth(i)).expect("the order is for what is pooled");
+            let h = self.flow.get(pool).expect("the parameter is wanted, so its cotangents come by");
+            examples_first(shares, h, n, lanes, n_out).for_each(|(to, from)| to.copy_from_slice(from));
+            let ones = vec![number(1.0); n * n_out];
+            let mut sink = Pool { parameter, rows: &mut self.rows, examples: n };
+            tape.pull(pool, 1, &ones, &mut self.short, &mut sink)?;
+            // The channels of an example first.
+            let size = sums.len() / n;
+            for (sums, found) in sums.chunks_exact_mut(size.max(1)).zip(self.rows.chunks_exact(size.max(1))) {
+                for (c, sums) in sums.chunks_exact_mut((size / n_out).max(1)).enumerate() {
+                    sums.iter_mut().zip(found[c..].iter().step_by(n_out)).for_each(|(to, &d)| *to = d);
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What a tape says about the uses of its parameters, from one example, before anything large is computed.
 
 use super::{EmpiricalError, Function, Real};
-use autodiff::{Features, Leaf, Linear, Mark, Take, Tape, Var};
+use autodiff::{Features, Leaf, Linear, Mark, Op, Take, Tape, Var};
 
 /// What multiplies the cotangents of a parameter at one of its uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub(super) struct Use {
     /// Extent of a cotangent.
     pub(super) n_out: usize,
     pub(super) scale: f64,
+    /// The value that sums over the sites, if the cotangents of an example are `g[a, s, c] = h[a, c]·m[s, c]` with its own `h`: between lie maps of single
+    /// entries.
+    pub(super) pool: Option<usize>,
     /// Operations that write the derivative of one cotangent out.
     pub(super) flops: f64,
 }
@@ -163,6 +166,7 @@ pub(super) fn survey<T: Real, F: Function<T>>(
     }
     let mut reached = vec![false; vars.len()];
     reached[index(output)] = true;
+    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); vars.len()];
     for (i, &v) in vars.iter().enumerate().rev() {
         let node = tape.node(v);
         if !reached[i] || node.leaf().is_some() {
@@ -174,12 +178,14 @@ pub(super) fn survey<T: Real, F: Function<T>>(
         tape.edges(v, |x, edge| {
             let (j, flops) = (index(x), edge.flops() as f64);
             reached[j] = true;
+            readers[j].push(i);
             survey.record += flops;
             survey.push += flops;
             match tape.node(x).leaf() {
                 Some(Leaf::Parameter(p)) if wanted[j] => {
                     let apart = node.per_example && !tape.node(x).per_example;
-                    survey.parameters[p].uses.push(Use { flops, ..read(&edge, apart, i) });
+                    let pool = pool(tape, &vars, &readers, i);
+                    survey.parameters[p].uses.push(Use { flops, pool, ..read(&edge, apart, i) });
                 }
                 Some(_) => (),
                 None if wanted[j] => survey.pull += flops,
@@ -188,6 +194,22 @@ pub(super) fn survey<T: Real, F: Function<T>>(
         });
     }
     Ok(survey)
+}
+
+/// The value that sums over all axes between the examples and the channels, if a value is read by one operation alone, entry by entry, and so on until there.
+fn pool<T: Real>(tape: &Tape<T>, vars: &[Var], readers: &[Vec<usize>], mut i: usize) -> Option<usize> {
+    let rank = tape.shape(vars[i]).rank();
+    while let [reader] = readers[i][..] {
+        let op = tape.node(vars[reader]).op;
+        if let Op::Sum(_, axes, _) = op {
+            return (rank > 2 && std::ops::Range::from(axes) == (1..rank - 1)).then_some(reader);
+        }
+        if !matches!(op, Op::Map(..) | Op::Scale(..) | Op::Power(..)) {
+            return None;
+        }
+        i = reader;
+    }
+    None
 }
 
 fn check_rates(rates: Option<&[f64]>, parameters: usize) -> Result<(), EmpiricalError> {
@@ -203,7 +225,7 @@ fn check_rates(rates: Option<&[f64]>, parameters: usize) -> Result<(), Empirical
 
 /// The edge of one example at a parameter.
 fn read<T: Real>(edge: &Linear<'_, T>, apart: bool, node: usize) -> Use {
-    let of = |kind, sites, n_in, n_out, scale| Use { kind, node, sites, n_in, n_out, scale, flops: 0.0 };
+    let of = |kind, sites, n_in, n_out, scale| Use { kind, node, sites, n_in, n_out, scale, pool: None, flops: 0.0 };
     match *edge {
         Linear::Left { x, a, cols, batches: 1 } if apart && transposed(&x).is_some() => {
             of(Kind::Features, x.rows(), x.cols(), cols, autodiff::Scalar::primal(a))
