@@ -180,6 +180,19 @@ impl<T: Scalar> Scalar for Dual<T> {
         planes.flat(x, g, to, dw, false, |_, x, g, to, dw, parts| T::conv_weight_gradient(c, images, x, g, to, dw, parts));
     }
 
+    fn conv_example_gradients(
+        c: &Convolution,
+        images: usize,
+        lanes: usize,
+        x: &[Self],
+        g: &[Self],
+        to: Accumulate,
+        dw: &mut [Self],
+        planes: &mut Planes<T>,
+    ) {
+        planes.flat(x, g, to, dw, false, |_, x, g, to, dw, parts| T::conv_example_gradients(c, images, lanes, x, g, to, dw, parts));
+    }
+
     fn map(phi: Phi, x: &[Self], y: &mut [Self], planes: &mut Planes<T>) {
         let Planes { left, right, parts, .. } = planes;
         let n = x.len();

@@ -16,6 +16,8 @@ pub struct Flow<T: Scalar> {
     start: Vec<usize>,
     /// Whether anything has arrived at the node: the first contribution writes, later ones add.
     touched: Vec<bool>,
+    /// Whether a pull has something to bring below the node.
+    wanted: Vec<bool>,
     scratch: Scratch<T>,
 }
 
@@ -45,7 +47,7 @@ pub enum Refusal {
 impl<T: Scalar> Flow<T> {
     /// An empty buffer.
     pub fn new() -> Self {
-        Flow { values: Vec::new(), start: Vec::new(), touched: Vec::new(), scratch: Scratch::new() }
+        Flow { values: Vec::new(), start: Vec::new(), touched: Vec::new(), wanted: Vec::new(), scratch: Scratch::new() }
     }
 
     /// What has arrived at a value: all its lanes, one after the other, or `None` for zero.
@@ -54,18 +56,21 @@ impl<T: Scalar> Flow<T> {
     }
 
     /// Gives every node up to `last` room for `lanes(node)` vectors.
-    fn lay_out(&mut self, nodes: &[Node], lanes: impl Fn(&Node) -> usize) {
+    fn lay_out(&mut self, nodes: &[Node], lanes: impl Fn(usize, &Node) -> usize) {
         self.start.clear();
         self.start.push(0);
         let mut end = 0;
-        for node in nodes {
-            end += lanes(node) * node.shape.len();
+        for (i, node) in nodes.iter().enumerate() {
+            end += lanes(i, node) * node.shape.len();
             self.start.push(end);
         }
         self.touched.clear();
         self.touched.resize(nodes.len(), false);
         if self.values.len() < end {
-            self.values.resize(end, T::ZERO);
+            // Nothing in it is needed any more, so that it is not copied; zeros of fresh memory are not written.
+            self.values = Vec::new();
+            self.values = vec![T::ZERO; end];
+            simd::in_large_pages(&self.values);
         }
     }
 
@@ -84,7 +89,7 @@ impl<T: Scalar> Tape<T> {
         let nodes = &self.nodes()[..=output.index()];
         // Constants are not differentiated, here as little as in a pull.
         let tangent = |leaf: Leaf| if leaf == Leaf::Constant { None } else { tangent(leaf) };
-        flow.lay_out(nodes, |node| if node.leaf().is_some() { 0 } else { lanes });
+        flow.lay_out(nodes, |_, node| if node.leaf().is_some() { 0 } else { lanes });
         if let Some(leaf) = nodes[output.index()].leaf() {
             return tangent(leaf);
         }
@@ -135,21 +140,25 @@ impl<T: Scalar> Tape<T> {
             Examples::Apart => Some(self.examples(output)?),
         };
         sink.start(self, lanes, apart);
-        let wrt = sink.wrt();
-        let wanted = |node: &Node| (wrt.parameters && node.reads_parameters) || (wrt.inputs && node.reads_inputs);
+        let mut wanted = std::mem::take(&mut flow.wanted);
+        wanted.clear();
+        for node in nodes {
+            let leads = node.leaf().map_or_else(|| node.op.inputs().any(|x| wanted[x.index()]), |leaf| sink.wants(leaf));
+            wanted.push(leads);
+        }
         let lanes_of = |node: &Node| match apart {
             Some(examples) if !node.per_example => lanes * examples,
             Some(_) | None => lanes,
         };
-        flow.lay_out(nodes, |node| if wanted(node) && node.leaf().is_none() { lanes_of(node) } else { 0 });
+        flow.lay_out(nodes, |i, node| if wanted[i] && node.leaf().is_none() { lanes_of(node) } else { 0 });
         let mut scratch = std::mem::take(&mut flow.scratch);
 
         if let Some(leaf) = last.leaf() {
-            if wanted(last) {
+            if wanted[output.index()] {
                 let edge = Linear::Scale { a: T::ONE, len: last.shape.len() };
                 sink.take(Contribution { leaf, edge, lanes, examples: None, g: seed }, &mut scratch);
             }
-        } else if wanted(last) {
+        } else if wanted[output.index()] {
             let (start, _) = (flow.start[output.index()], flow.touch(output.index()));
             flow.values[start..start + seed.len()].copy_from_slice(seed);
         }
@@ -160,7 +169,7 @@ impl<T: Scalar> Tape<T> {
             let (node, lanes) = (&nodes[i], lanes_of(&nodes[i]));
             self.edges(Var::from_index(i), |x, edge| {
                 let j = x.index();
-                if !wanted(&nodes[j]) {
+                if !wanted[j] {
                     return;
                 }
                 // From examples to what they share: each example keeps its own cotangent.
@@ -177,7 +186,7 @@ impl<T: Scalar> Tape<T> {
                 edge.pull(lanes, examples, g, to, target, &mut scratch);
             });
         }
-        flow.scratch = scratch;
+        (flow.scratch, flow.wanted) = (scratch, wanted);
         sink.finish();
         Ok(())
     }

@@ -64,6 +64,17 @@ pub trait Scalar:
         dw: &mut [Self],
         parts: &mut Self::Parts,
     );
+    /// The same for each image, of `lanes` lanes, as [`simd::conv_example_gradients`].
+    fn conv_example_gradients(
+        c: &Convolution,
+        images: usize,
+        lanes: usize,
+        x: &[Self],
+        g: &[Self],
+        to: Accumulate,
+        dw: &mut [Self],
+        parts: &mut Self::Parts,
+    );
     /// `y = φ(x)`, entry by entry.
     fn map(phi: Phi, x: &[Self], y: &mut [Self], parts: &mut Self::Parts);
     /// `dy = φ'(x)·dx` or `dy += φ'(x)·dx`, entry by entry; `y = φ(x)` is given.
@@ -121,6 +132,18 @@ macro_rules! real {
             }
             fn conv_weight_gradient(c: &Convolution, images: usize, x: &[Self], g: &[Self], to: Accumulate, dw: &mut [Self], (): &mut ()) {
                 simd::conv_weight_gradient(c, images, 1, x, g, to, dw);
+            }
+            fn conv_example_gradients(
+                c: &Convolution,
+                images: usize,
+                lanes: usize,
+                x: &[Self],
+                g: &[Self],
+                to: Accumulate,
+                dw: &mut [Self],
+                (): &mut (),
+            ) {
+                simd::conv_example_gradients(c, images, lanes, x, g, to, dw);
             }
             fn map(phi: Phi, x: &[Self], y: &mut [Self], (): &mut ()) {
                 simd::map(phi, x, y);

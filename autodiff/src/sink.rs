@@ -63,6 +63,14 @@ pub trait Sink<T: Scalar> {
     const EXAMPLES: Examples;
     /// The leaves that the sink wants to hear of.
     fn wrt(&self) -> Wrt;
+    /// Whether it wants to hear of this one of them. Nothing is pulled to what leads to none.
+    fn wants(&self, leaf: Leaf) -> bool {
+        match leaf {
+            Leaf::Constant => false,
+            Leaf::Input(_) => self.wrt().inputs,
+            Leaf::Parameter(_) => self.wrt().parameters,
+        }
+    }
     /// Called before the first contribution; `examples` is their number if they are kept apart.
     fn start(&mut self, tape: &Tape<T>, lanes: usize, examples: Option<usize>);
     /// Called for every edge that ends at a leaf. `scratch` is memory for [`Linear::apply`].

@@ -55,7 +55,19 @@ impl<T: Scalar> Tape<T> {
     /// An empty tape with room for a number of values, so that no more memory is asked for than they need. Without it the room doubles as it
     /// fills.
     pub fn with_capacity(values: usize) -> Self {
-        Tape { arena: Vec::with_capacity(values), ..Tape::new() }
+        let mut tape = Tape::new();
+        tape.reserve(values);
+        tape
+    }
+
+    /// Makes room for a number of values altogether, as [`with_capacity`](Tape::with_capacity) does.
+    pub fn reserve(&mut self, values: usize) {
+        if self.arena.len() < values {
+            let mut arena = vec![T::ZERO; values];
+            simd::in_large_pages(&arena);
+            arena[..self.used].copy_from_slice(&self.arena[..self.used]);
+            self.arena = arena;
+        }
     }
 
     /// The number of values, with those that operations have saved for their derivatives.

@@ -22,8 +22,10 @@ mod predict;
 mod spectrum;
 
 pub use empirical::{
-    Finite, Function, Jacobian, Kernel, Outputs, Real, Strategy, empirical_nngp, empirical_ntk, empirical_ntk_in_blocks, jacobian,
-    largest_eigenvalue, largest_stable_rate,
+    AlongTraining, Cost, EigenRequest, EmpiricalError, Estimate, Finite, Function, Jacobian, Kernel, Machine, Moment, Operator, Order,
+    Outputs, Plan, PlannedParameter, Real, Request, Strategy, Tile, TopEigenvalues, alignment, diagonal, distance, empirical_nngp,
+    empirical_ntk, empirical_ntk_in_blocks, estimate, gradient_norms, jacobian, kernel, largest_eigenvalue, largest_eigenvalues,
+    largest_stable_rate, plan,
 };
 pub use ensemble::{Blocks, Gaussian, nngp_ensemble, ntk_ensemble, ntkgp_posterior};
 pub use infinite::{Diagonals, InfiniteKernel, Kernels, NoLimit, SeriesTooLong, Smooth, dual};

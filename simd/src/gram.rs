@@ -120,7 +120,7 @@ fn gram_task<T: Float>(level: Level, a: Mat<T>, to: Accumulate, then: Option<The
     let (left, right) = pack_pair(level, alone, a, a, width, &mut memory);
     let work = Work::Gram { left, right, depth: k, to, then };
     let side = side(GRAM_BLOCK, m, alone, width);
-    square(&Task { level, work, block: (side, side), entries: 1, alone }, 0..m, c);
+    square(&Task { level, work, block: (side, side), entries: 1, alone, mirrored: true }, 0..m, c);
 }
 
 /// The kernel of a network, layer by layer: θ ← θ + Σ over the terms of (scale · x1·x2ᵀ + shift) ∘ g1·g2ᵀ.
@@ -223,6 +223,8 @@ struct Task<'a, T: Float> {
     entries: usize,
     /// Whether the calling thread does all.
     alone: bool,
+    /// Whether the upper triangle of a symmetric target is copied to the lower one: after the last term.
+    mirrored: bool,
 }
 
 /// What is done to a block of rows and columns of a Gram matrix.
@@ -272,7 +274,7 @@ fn with_panels<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, mut ru
         return;
     }
     let width = width_at::<T>(level);
-    for &Term { one, two, scale, shift } in terms {
+    for (t, &Term { one, two, scale, shift }) in terms.iter().enumerate() {
         let (n1, n2) = (one.x.rows(), two.x.rows());
         let depth = one.x.cols() + one.g.cols() * outputs * outputs;
         let alone = n1.saturating_mul(n2).saturating_mul(depth) < ALONE;
@@ -285,7 +287,8 @@ fn with_panels<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, mut ru
         let work = Work::Kernel { x, g, scale, shift, outputs };
         let rows = (side(KERNEL_BLOCK, n1, alone, width) / outputs / M).max(1) * M;
         let block = (rows, rows.next_multiple_of(3 * width));
-        run(&Task { level, work, block, entries: outputs * outputs, alone }, n1, n2);
+        let mirrored = t + 1 == terms.len();
+        run(&Task { level, work, block, entries: outputs * outputs, alone, mirrored }, n1, n2);
     }
 }
 
@@ -302,7 +305,7 @@ fn square<T: Float>(task: &Task<T>, i: Range<usize>, c: MatMut<T>) {
     let (i1, i2) = (i.start..i.start + half, i.start + half..i.end);
     join(
         task.alone,
-        || rectangle(task, i1.clone(), i2.clone(), c12, Some(c21)),
+        || rectangle(task, i1.clone(), i2.clone(), c12, task.mirrored.then_some(c21)),
         || join(task.alone, || square(task, i1.clone(), c11), || square(task, i2.clone(), c22)),
     );
 }
@@ -338,11 +341,17 @@ impl<T: Float> Task<'_, T> {
 
     /// The block of the target for the examples `i` by themselves, mirrored across its diagonal.
     fn diagonal(&self, i: Range<usize>, mut c: MatMut<T>) {
+        let width = width_at::<T>(self.level);
         for first in (i.start..i.end).step_by(self.block.0) {
             let rows = first..i.end.min(first + self.block.0);
-            self.compute(&rows, &i, true, c.reborrow().row_range(rows.start - i.start..rows.end - i.start));
+            // Whole panels of columns, from that of the diagonal on.
+            let skipped = (first - i.start) / width * width;
+            let target = c.reborrow().block(rows.start - i.start..rows.end - i.start, skipped * self.entries..i.len() * self.entries);
+            self.compute(&rows, &(i.start + skipped..i.end), true, target);
         }
-        T::run_mirror(self.level, Mirror { c, outputs: self.outputs() });
+        if self.mirrored {
+            T::run_mirror(self.level, Mirror { c, outputs: self.outputs() });
+        }
     }
 
     fn outputs(&self) -> usize {

@@ -32,9 +32,11 @@
 //! **Levels.** The highest [`Level`] of the CPU is chosen at run time; the environment variable `TANGENTS_SIMD` (`portable`,
 //! `avx2`, `avx512`) chooses another, and functions that end in `_at` take one.
 //!
+//! **Memory.** [`in_large_pages`] asks for pages of 2 MiB.
+//!
 //! **Unsafe code** is where a view forms an element's address (`mat`), where vectors are loaded and stored (`vector`, `tile`,
-//! `pack`), and where a loop is entered with the instructions of a level (`level`), whose value is the proof that the CPU
-//! has them. Wrong shapes panic with all sizes in the message.
+//! `pack`), where a loop is entered with the instructions of a level (`level`), whose value is the proof that the CPU
+//! has them, and where the system is given advice about pages (`huge`). Wrong shapes panic with all sizes in the message.
 #![deny(unsafe_op_in_unsafe_fn)]
 
 mod alone;
@@ -44,6 +46,7 @@ mod conv;
 mod entry;
 mod float;
 mod gram;
+mod huge;
 pub mod lane;
 mod level;
 mod map;
@@ -67,6 +70,7 @@ pub use gram::{
     Factors, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric, gram_hadamard_symmetric_at, gram_then,
     gram_then_at,
 };
+pub use huge::in_large_pages;
 pub use level::{Avx2, Avx512, Kernel, Level, NoSuchLevel};
 pub use map::{acos_sin, acos_sin_at, map, map_affine, map_affine_at, map_at, slope, slope_at};
 pub use mat::{Mat, MatMut};

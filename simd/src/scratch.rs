@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-use crate::Float;
+use crate::{Float, in_large_pages};
 
 /// The length of a cache line, in bytes: vectors of aligned panels do not straddle two lines.
 const LINE: usize = 64;
@@ -32,8 +32,9 @@ impl<T: Float> Scratch<T> {
         });
         if memory.len() < len + LINE {
             // Nothing in it is needed any more, so that it is not copied.
-            memory.clear();
-            memory.resize(len + LINE, T::ZERO);
+            drop(memory);
+            memory = vec![T::ZERO; len + LINE];
+            in_large_pages(&memory);
         }
         let start = memory.as_ptr().align_offset(LINE).min(LINE);
         Scratch { memory, start, len }

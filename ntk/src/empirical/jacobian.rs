@@ -1,9 +1,12 @@
 //! The reference: per-example Jacobians, written out.
 
+use super::contract::{PANEL, Target, lane};
 use super::reduce::Outputs;
-use super::{Function, Real, zeros};
+use super::uses::Survey;
+use super::{Function, Real, number, zeros};
 use autodiff::{Accumulate, Flow, Mat, PerExample, Refusal, Tape};
 use simd::MatMut;
+use std::ops::Range;
 
 /// The derivatives of every output of every example: `rows[i, a, p] = ∂f_a(x_i)/∂θ_p`, all parameters in one row.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,76 +40,87 @@ pub fn jacobian<T: Real>(f: &impl Function<T>, x: &[T]) -> Result<Jacobian<T>, R
     let parameters = f.parameters(&mut tape);
     let x = tape.input(f.input_shape(x.len()), x);
     let output = f.record(&mut tape, &parameters, x);
-    of_lanes(&tape, output, Outputs::Full)
-}
-
-/// The Jacobian of what [`Outputs`] needs: of each output, or of their sum.
-pub(super) fn of_lanes<T: Real>(tape: &Tape<T>, output: autodiff::Var, kept: Outputs) -> Result<Jacobian<T>, Refusal> {
     let examples = tape.examples(output)?;
     let outputs = tape.shape(output).len() / examples.max(1);
-    let lanes = kept.lanes(outputs);
+    of_lanes(&tape, output, Outputs::Full, 0..outputs, |_| Some(1.0))
+}
+
+/// The Jacobian of some outputs, or of the sum of all, with the columns of every parameter that has a scale.
+pub(super) fn of_lanes<T: Real>(
+    tape: &Tape<T>,
+    output: autodiff::Var,
+    kept: Outputs,
+    asked: Range<usize>,
+    scale: impl Fn(usize) -> Option<f64>,
+) -> Result<Jacobian<T>, Refusal> {
+    let examples = tape.examples(output)?;
+    let outputs = tape.shape(output).len() / examples.max(1);
+    let lanes = kept.lanes(asked.clone());
     let mut sink = PerExample::new();
-    tape.pull(output, lanes, &kept.seed(examples, outputs), &mut Flow::new(), &mut sink)?;
-    let sizes: Vec<usize> = tape.parameters().iter().map(|&p| tape.shape(p).len()).collect();
-    let parameters = sizes.iter().sum();
+    tape.pull(output, lanes, &kept.seed(examples, outputs, asked), &mut Flow::new(), &mut sink)?;
+    let sizes = tape.parameters().iter().map(|&p| tape.shape(p).len()).enumerate();
+    let sizes: Vec<(usize, usize, f64)> = sizes.filter_map(|(p, size)| Some((p, size, scale(p)?))).collect();
+    let parameters = sizes.iter().map(|(_, size, _)| size).sum();
     let mut rows = Vec::with_capacity(examples * lanes * parameters);
     for i in 0..examples {
         for a in 0..lanes {
-            for (p, &size) in sizes.iter().enumerate() {
-                let row = (a * examples + i) * size;
-                rows.extend_from_slice(&sink.parameter(p)[row..row + size]);
+            for &(p, size, scale) in &sizes {
+                let row = &sink.parameter(p)[(a * examples + i) * size..][..size];
+                if scale == 1.0 {
+                    rows.extend_from_slice(row);
+                } else {
+                    rows.extend(row.iter().map(|&d| number::<T>(scale) * d));
+                }
             }
         }
     }
     Ok(Jacobian { examples, lanes, parameters, rows })
 }
 
+/// What the columns of a parameter are multiplied by on either side, the root of its rate, so that the kernel stays symmetric to the bit.
+pub(super) fn column_scale(survey: &Survey, p: usize) -> Option<f64> {
+    let parameter = &survey.parameters[p];
+    parameter.wanted().then(|| parameter.rate.sqrt())
+}
+
 /// `Θ += scale · J1·J2ᵀ`, reduced to `[n1, n2, entries]`.
-pub(super) fn contract<T: Real>(j1: &Jacobian<T>, j2: &Jacobian<T>, kept: Outputs, scale: T, theta: &mut [T]) {
-    let (k, p) = (j1.lanes, j1.parameters);
+pub(super) fn contract<T: Real>(j1: &Jacobian<T>, j2: &Jacobian<T>, same: bool, kept: Outputs, scale: T, mut theta: Target<'_, T>) {
+    let (k1, k2, p, n1, n2) = (j1.lanes, j2.lanes, j1.parameters, j1.examples, j2.examples);
+    let gram = |a: Mat<'_, T>, b: Mat<'_, T>| {
+        let mut product = zeros(a.rows() * b.rows());
+        let to = MatMut::new(&mut product, a.rows(), b.rows());
+        if same && a.rows() >= PANEL {
+            simd::gram(a, Accumulate::Set, to);
+        } else {
+            simd::product(a, b.t(), Accumulate::Set, to);
+        }
+        product
+    };
     match kept {
         Outputs::Full => {
-            let product = gram(Mat::new(&j1.rows, j1.examples * k, p), Mat::new(&j2.rows, j2.examples * k, p));
-            add_lanes(&product, j2.examples, k, |_, _| scale, theta);
+            let product = gram(Mat::new(&j1.rows, n1 * k1, p), Mat::new(&j2.rows, n2 * k2, p));
+            for i in 0..n1 {
+                let theta = theta.row(i, n2 * k1 * k2);
+                for (a, j) in (0..k1).flat_map(|a| (0..n2).map(move |j| (a, j))) {
+                    let from = &product[((i * k1 + a) * n2 + j) * k2..][..k2];
+                    theta[(j * k1 + a) * k2..][..k2].iter_mut().zip(from).for_each(|(t, &g)| *t += scale * g);
+                }
+            }
         }
         // One long row for each example: the sum over outputs is part of the scalar product.
         Outputs::Trace | Outputs::Sum => {
-            let product = gram(Mat::new(&j1.rows, j1.examples, k * p), Mat::new(&j2.rows, j2.examples, k * p));
-            theta.iter_mut().zip(&product).for_each(|(t, &g)| *t += scale * g);
-        }
-        Outputs::Diagonal => {
-            for a in 0..k {
-                let product = gram(lane(&j1.rows, j1.examples, k, p, a), lane(&j2.rows, j2.examples, k, p, a));
-                theta.iter_mut().skip(a).step_by(k).zip(&product).for_each(|(t, &g)| *t += scale * g);
+            let product = gram(Mat::new(&j1.rows, n1, k1 * p), Mat::new(&j2.rows, n2, k2 * p));
+            for i in 0..n1 {
+                theta.row(i, n2).iter_mut().zip(&product[i * n2..]).for_each(|(t, &g)| *t += scale * g);
             }
         }
-    }
-}
-
-/// Lane `a` of rows `[examples, lanes, n]`, as a matrix `[examples, n]`.
-pub(super) fn lane<T: Real>(rows: &[T], examples: usize, lanes: usize, n: usize, a: usize) -> Mat<'_, T> {
-    if examples == 0 {
-        return Mat::new(&[], 0, n);
-    }
-    Mat::strided(&rows[a * n..], examples, n, lanes * n, 1)
-}
-
-/// `A·Bᵀ`.
-pub(super) fn gram<T: Real>(a: Mat<'_, T>, b: Mat<'_, T>) -> Vec<T> {
-    let mut product = zeros(a.rows() * b.rows());
-    simd::product(a, b.t(), Accumulate::Set, MatMut::new(&mut product, a.rows(), b.rows()));
-    product
-}
-
-/// `theta[i, j, a, b] += factor(i, j) · product[(i, a), (j, b)]`, for `n2` examples along the columns and `k` lanes.
-pub(super) fn add_lanes<T: Real>(product: &[T], n2: usize, k: usize, factor: impl Fn(usize, usize) -> T, theta: &mut [T]) {
-    for i in 0..theta.len() / (n2 * k * k).max(1) {
-        for j in 0..n2 {
-            let factor = factor(i, j);
-            for a in 0..k {
-                let to = &mut theta[((i * n2 + j) * k + a) * k..][..k];
-                let from = &product[((i * k + a) * n2 + j) * k..][..k];
-                to.iter_mut().zip(from).for_each(|(t, &g)| *t += factor * g);
+        Outputs::Diagonal => {
+            for a in 0..k1 {
+                let product = gram(lane(&j1.rows, n1, k1, p, a), lane(&j2.rows, n2, k2, p, a));
+                for i in 0..n1 {
+                    let theta = &mut theta.row(i, n2 * k1)[a..];
+                    theta.iter_mut().step_by(k1).zip(&product[i * n2..]).for_each(|(t, &g)| *t += scale * g);
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What is kept of the outputs of a kernel.
 
 use super::{Real, number, zeros};
+use std::ops::Range;
 
 /// What is kept of the kernel `Θ[i, j, a, b]` between output `a` of example `i` and output `b` of example `j`, with `O` outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -30,22 +31,32 @@ impl Outputs {
         }
     }
 
-    /// Cotangents that a pull needs: one for each output, or their sum.
-    pub(super) fn lanes(self, outputs: usize) -> usize {
+    /// Entries for one pair of examples, of some of the outputs along either side.
+    pub(super) fn entries_of(self, one: usize, two: usize) -> usize {
         match self {
-            Outputs::Full | Outputs::Diagonal | Outputs::Trace => outputs,
+            Outputs::Full => one * two,
+            Outputs::Diagonal => one,
+            Outputs::Trace | Outputs::Sum => 1,
+        }
+    }
+
+    /// Cotangents that a pull needs for some of the outputs: one for each of them, or the sum of all.
+    pub(super) fn lanes(self, outputs: Range<usize>) -> usize {
+        match self {
+            Outputs::Full | Outputs::Diagonal | Outputs::Trace => outputs.len(),
             Outputs::Sum => 1,
         }
     }
 
-    /// Cotangents of outputs `[examples, outputs]`, `[lanes, examples, outputs]`: lane `a` picks output `a`, or the one lane sums them.
-    pub(super) fn seed<T: Real>(self, examples: usize, outputs: usize) -> Vec<T> {
+    /// Cotangents of outputs `[examples, outputs]`, `[lanes, examples, outputs]`: each lane picks one of those that are `asked` for, or the one lane
+    /// sums all.
+    pub(super) fn seed<T: Real>(self, examples: usize, outputs: usize, asked: Range<usize>) -> Vec<T> {
         match self {
             Outputs::Full | Outputs::Diagonal | Outputs::Trace => {
-                let mut seed = zeros(outputs * examples * outputs);
-                for a in 0..outputs {
+                let mut seed = zeros(asked.len() * examples * outputs);
+                for (lane, a) in asked.enumerate() {
                     for i in 0..examples {
-                        seed[(a * examples + i) * outputs + a] = number(1.0);
+                        seed[(lane * examples + i) * outputs + a] = number(1.0);
                     }
                 }
                 seed
@@ -97,22 +108,29 @@ impl<T: Real> Kernel<T> {
     pub(super) fn mirror(&mut self) {
         let (n, o) = (self.n1, self.outputs);
         let m = self.kept.entries(o);
-        for i in 0..n {
-            for j in i..n {
-                let (from, to) = ((i * n + j) * m, (j * n + i) * m);
-                match self.kept {
-                    Outputs::Full => {
-                        for a in 0..o {
-                            // On the diagonal of examples the triangle of the outputs is mirrored.
-                            let first = if i == j { a } else { 0 };
-                            for b in first..o {
-                                self.values[to + b * o + a] = self.values[from + a * o + b];
+        // Squares of examples, so that rows and columns stay in the cache.
+        for (first, second) in (0..n).step_by(SQUARE).flat_map(|i| (i..n).step_by(SQUARE).map(move |j| (i, j))) {
+            for i in first..n.min(first + SQUARE) {
+                for j in second.max(i)..n.min(second + SQUARE) {
+                    let (from, to) = ((i * n + j) * m, (j * n + i) * m);
+                    match self.kept {
+                        Outputs::Full if o > 1 => {
+                            for a in 0..o {
+                                // On the diagonal of examples the triangle of the outputs is mirrored.
+                                let first = if i == j { a } else { 0 };
+                                for b in first..o {
+                                    self.values[to + b * o + a] = self.values[from + a * o + b];
+                                }
                             }
                         }
+                        Outputs::Diagonal => self.values.copy_within(from..from + m, to),
+                        Outputs::Full | Outputs::Trace | Outputs::Sum => (0..m).for_each(|e| self.values[to + e] = self.values[from + e]),
                     }
-                    Outputs::Diagonal | Outputs::Trace | Outputs::Sum => self.values.copy_within(from..from + m, to),
                 }
             }
         }
     }
 }
+
+/// Examples along the side of a square that is mirrored at once.
+const SQUARE: usize = 32;

@@ -1,179 +1,365 @@
-//! The fast strategy: features and cotangents of every layer kept apart.
+//! The structure of a block of examples: what the kernel needs to know of each use of each parameter, in the order that was planned.
 
-use super::jacobian::{self, Jacobian, lane};
+use super::plan::{Order, Orders};
 use super::reduce::Outputs;
-use super::{Real, number, zeros};
-use autodiff::{Flow, Mat, Refusal, Tape, Use, Var};
-use simd::{Factors, MatMut, Term};
+use super::uses::{Kind, Parameter, Recorder, Survey};
+use super::{Function, Real, number, zeros};
+use autodiff::{Accumulate, Contribution, Examples, Features, Flow, Leaf, Linear, Refusal, Scratch, Sink, Take, Tape, Wrt};
+use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Mutex;
 
-/// One use of a parameter, with one row for each example.
-struct Pair<T> {
-    /// Features `[examples, n_in]`; a bias has the one feature 1.
-    x: Vec<T>,
-    n_in: usize,
-    /// Whether all features are 1.
-    ones: bool,
-    /// Cotangents `[examples, lanes, n_out]`.
-    g: Vec<T>,
-    n_out: usize,
-    scale: T,
+/// One use of a parameter: what multiplies its cotangents, and these.
+pub(super) struct Factor<T> {
+    pub(super) kind: Kind,
+    pub(super) sites: usize,
+    pub(super) n_in: usize,
+    pub(super) n_out: usize,
+    pub(super) scale: T,
+    /// Features `[examples, sites, n_in]`, or tokens or ones `[examples, sites]`.
+    pub(super) x: Vec<T>,
+    /// Cotangents `[examples, lanes, sites, n_out]`; none if they are those of the weight of another parameter.
+    pub(super) g: Vec<T>,
+    /// The parameter with the same cotangents.
+    pub(super) beside: Option<usize>,
 }
 
-/// What the kernel needs to know of a block of examples: for each parameter its factors, or its Jacobian where it has none.
+/// What is known of a parameter.
+pub(super) enum Part<T> {
+    /// It was not asked for.
+    Nothing,
+    /// The derivatives, `[examples, lanes, size]`.
+    Rows(Vec<T>),
+    /// The uses.
+    Factors(Vec<Factor<T>>),
+    /// The derivatives of one output for each channel, `[examples, n_out, n_in]`, and how much of them every output has, `[examples, lanes, n_out]`.
+    Pooled { sums: Vec<T>, shares: Vec<T>, n_in: usize, n_out: usize },
+}
+
+/// What the kernel needs to know of a block of examples.
 pub(super) struct Structure<T> {
-    examples: usize,
-    lanes: usize,
-    parameters: Vec<Part<T>>,
+    pub(super) examples: usize,
+    pub(super) lanes: usize,
+    pub(super) parts: Vec<Part<T>>,
 }
 
-enum Part<T> {
-    Pairs(Vec<Pair<T>>),
-    Rows(Jacobian<T>),
-}
-
-/// Pulls the cotangents of a block of examples back to factors.
-pub(super) fn of_lanes<T: Real>(tape: &Tape<T>, output: Var, kept: Outputs) -> Result<Structure<T>, Refusal> {
-    let examples = tape.examples(output)?;
-    let outputs = tape.shape(output).len() / examples.max(1);
-    let lanes = kept.lanes(outputs);
-    let mut factors = autodiff::Factors::new();
-    tape.pull(output, lanes, &kept.seed(examples, outputs), &mut Flow::new(), &mut factors)?;
-    let sizes = tape.parameters().iter().map(|&p| tape.shape(p).len());
-    let parameters = factors.uses().iter().zip(sizes).map(|(uses, size)| part(uses, size, examples, lanes)).collect();
-    Ok(Structure { examples, lanes, parameters })
-}
-
-fn part<T: Real>(uses: &[Use<T>], size: usize, examples: usize, lanes: usize) -> Part<T> {
-    let pairs: Option<Vec<Pair<T>>> = uses.iter().map(|u| pair(u, examples, lanes)).collect();
-    match pairs {
-        Some(pairs) => Part::Pairs(pairs),
-        None => {
-            let mut rows = zeros(examples * lanes * size);
-            uses.iter().for_each(|u| add_rows(u, size, examples, lanes, &mut rows));
-            Part::Rows(Jacobian { examples, lanes, parameters: size, rows })
-        }
+impl<T: Real> Structure<T> {
+    fn new(survey: &Survey, orders: &Orders, examples: usize, lanes: usize) -> Self {
+        let part = |(p, parameter): (usize, &Parameter)| match orders.of[p] {
+            Order::Nothing => Part::Nothing,
+            Order::Jacobian => Part::Rows(zeros(examples * lanes * parameter.size)),
+            Order::Pooled => {
+                let u = &parameter.uses[0];
+                let (sums, shares) = (zeros(examples * parameter.size), zeros(examples * lanes * u.n_out));
+                Part::Pooled { sums, shares, n_in: u.n_in, n_out: u.n_out }
+            }
+            Order::Gram | Order::Sites => {
+                let beside = orders.beside[p];
+                let factor = |u: &super::uses::Use| Factor {
+                    kind: u.kind,
+                    sites: u.sites,
+                    n_in: u.n_in,
+                    n_out: u.n_out,
+                    scale: autodiff::Scalar::of(u.scale),
+                    x: zeros(examples * u.features()),
+                    g: if beside.is_some() { Vec::new() } else { zeros(examples * lanes * u.cotangents()) },
+                    beside,
+                };
+                Part::Factors(parameter.uses.iter().map(factor).collect())
+            }
+        };
+        Structure { examples, lanes, parts: survey.parameters.iter().enumerate().map(part).collect() }
     }
-}
 
-/// The factors of a use with one site for each example.
-fn pair<T: Real>(use_: &Use<T>, examples: usize, lanes: usize) -> Option<Pair<T>> {
-    match use_ {
-        Use::Outer { x, g, n_in, n_out, scale } if g.len() == lanes * examples * n_out => {
-            let g = examples_first(g, examples, lanes, *n_out);
-            Some(Pair { x: x.clone(), n_in: *n_in, ones: false, g, n_out: *n_out, scale: *scale })
-        }
-        Use::Ones { g, n_out, scale } if g.len() == lanes * examples * n_out => Some(Pair {
-            x: vec![number(1.0); examples],
-            n_in: 1,
-            ones: true,
-            g: examples_first(g, examples, lanes, *n_out),
-            n_out: *n_out,
-            scale: *scale,
-        }),
-        Use::Outer { .. } | Use::Ones { .. } | Use::Rows(_) => None,
-    }
-}
-
-/// `[lanes, examples, n]` to `[examples, lanes, n]`.
-fn examples_first<T: Real>(g: &[T], examples: usize, lanes: usize, n: usize) -> Vec<T> {
-    let row = |i: usize, a: usize| &g[(a * examples + i) * n..][..n];
-    (0..examples).flat_map(|i| (0..lanes).flat_map(move |a| row(i, a))).copied().collect()
-}
-
-/// Adds the derivative that a use contributes, written out, to `[examples, lanes, size]`.
-fn add_rows<T: Real>(use_: &Use<T>, size: usize, examples: usize, lanes: usize, rows: &mut [T]) {
-    for i in 0..examples {
-        for a in 0..lanes {
-            let row = &mut rows[(i * lanes + a) * size..][..size];
-            match use_ {
-                Use::Outer { x, g, n_in, n_out, scale } => {
-                    let sites = x.len() / n_in.max(&1) / examples;
-                    for s in 0..sites {
-                        let x = &x[(i * sites + s) * n_in..][..*n_in];
-                        let g = &g[((a * examples + i) * sites + s) * n_out..][..*n_out];
-                        for (row, &x) in row.chunks_exact_mut(*n_out).zip(x) {
-                            row.iter_mut().zip(g).for_each(|(w, &g)| *w += *scale * x * g);
+    /// Pieces of so many examples to be filled, which lie side by side because the examples come first.
+    fn pieces(&mut self, survey: &Survey, chunk: usize) -> Vec<Piece<'_, T>> {
+        let lanes = self.lanes;
+        let n = self.examples.div_ceil(chunk);
+        let mut pieces: Vec<Piece<T>> =
+            (0..n).map(|k| Piece { examples: chunk.min(self.examples - k * chunk), lanes, parts: Vec::new() }).collect();
+        for (part, parameter) in self.parts.iter_mut().zip(&survey.parameters) {
+            match part {
+                Part::Nothing => pieces.iter_mut().for_each(|piece| piece.parts.push(PartOf::Nothing)),
+                Part::Rows(rows) => {
+                    let mut rows = cut(rows, chunk * lanes * parameter.size);
+                    pieces.iter_mut().for_each(|piece| piece.parts.push(PartOf::Rows { rows: rows.next(), touched: false }));
+                }
+                Part::Pooled { sums, shares, n_out, .. } => {
+                    let (mut sums, mut shares) = (cut(sums, chunk * parameter.size), cut(shares, chunk * lanes * *n_out));
+                    let n_out = *n_out;
+                    pieces
+                        .iter_mut()
+                        .for_each(|piece| piece.parts.push(PartOf::Pooled { sums: sums.next(), shares: shares.next(), n_out }));
+                }
+                Part::Factors(factors) => {
+                    pieces.iter_mut().for_each(|piece| piece.parts.push(PartOf::Factors { factors: Vec::new(), met: 0 }));
+                    for (factor, u) in factors.iter_mut().zip(&parameter.uses) {
+                        let mut x = cut(&mut factor.x, chunk * u.features());
+                        let mut g = cut(&mut factor.g, chunk * lanes * u.cotangents());
+                        for piece in &mut pieces {
+                            let Some(PartOf::Factors { factors, .. }) = piece.parts.last_mut() else { continue };
+                            factors.push((x.next(), g.next()));
                         }
                     }
                 }
-                Use::Ones { g, n_out, scale } => {
-                    let sites = g.len() / n_out.max(&1) / examples / lanes;
-                    for s in 0..sites {
-                        let g = &g[((a * examples + i) * sites + s) * n_out..][..*n_out];
-                        row.iter_mut().zip(g).for_each(|(b, &g)| *b += *scale * g);
+            }
+        }
+        pieces
+    }
+}
+
+/// Pieces of a length, and nothing of what is empty.
+fn cut<T>(all: &mut [T], len: usize) -> impl Iterator<Item = &mut [T]> + use<'_, T> {
+    all.chunks_mut(len.max(1))
+}
+
+/// Some examples of a structure that is being filled.
+struct Piece<'s, T> {
+    examples: usize,
+    lanes: usize,
+    parts: Vec<PartOf<'s, T>>,
+}
+
+enum PartOf<'s, T> {
+    Nothing,
+    Rows { rows: Option<&'s mut [T]>, touched: bool },
+    Factors { factors: Vec<(Option<&'s mut [T]>, Option<&'s mut [T]>)>, met: usize },
+    Pooled { sums: Option<&'s mut [T]>, shares: Option<&'s mut [T]>, n_out: usize },
+}
+
+/// A piece as the sink of a pull, with memory for derivatives before their axes are exchanged.
+struct Filling<'p, 's, T> {
+    piece: &'p mut Piece<'s, T>,
+    rows: &'p mut Vec<T>,
+}
+
+impl<T: Real> Sink<T> for Filling<'_, '_, T> {
+    const EXAMPLES: Examples = Examples::Apart;
+
+    fn wrt(&self) -> Wrt {
+        Wrt::PARAMETERS
+    }
+
+    fn wants(&self, leaf: Leaf) -> bool {
+        match leaf {
+            Leaf::Parameter(p) => !matches!(self.piece.parts[p], PartOf::Nothing),
+            Leaf::Input(_) | Leaf::Constant => false,
+        }
+    }
+
+    fn start(&mut self, _: &Tape<T>, _: usize, _: Option<usize>) {}
+
+    fn take(&mut self, contribution: Contribution<'_, T>, scratch: &mut Scratch<T>) {
+        let Leaf::Parameter(p) = contribution.leaf else { unreachable!("only parameters are wanted") };
+        let (n, lanes) = (self.piece.examples, self.piece.lanes);
+        match &mut self.piece.parts[p] {
+            PartOf::Nothing => unreachable!("the parameter is not wanted"),
+            PartOf::Rows { rows: None, .. } => (),
+            PartOf::Rows { rows: Some(rows), touched } => {
+                let first = !std::mem::replace(touched, true);
+                if n == 1 || lanes == 1 {
+                    return contribution.pull(if first { Accumulate::Set } else { Accumulate::Add }, rows, scratch);
+                }
+                let len = rows.len();
+                if self.rows.len() < len {
+                    self.rows.resize(len, number(0.0));
+                }
+                let found = &mut self.rows[..len];
+                contribution.pull(Accumulate::Set, found, scratch);
+                let size = len / (n * lanes).max(1);
+                for (to, from) in examples_first(rows, found, n, lanes, size) {
+                    if first {
+                        to.copy_from_slice(from);
+                    } else {
+                        to.iter_mut().zip(from).for_each(|(to, &d)| *to += d);
                     }
                 }
-                Use::Rows(all) => row.iter_mut().zip(&all[(a * examples + i) * size..][..size]).for_each(|(r, &d)| *r += d),
+            }
+            // It is pulled by itself, from where the sites are summed.
+            PartOf::Pooled { .. } => (),
+            PartOf::Factors { factors, met } => {
+                let (x, g) = &mut factors[*met];
+                *met += 1;
+                if let Some(x) = x {
+                    features(&contribution.edge, x, scratch);
+                }
+                if let Some(g) = g {
+                    let size = g.len() / (n * lanes).max(1);
+                    examples_first(g, contribution.g, n, lanes, size).for_each(|(to, from)| to.copy_from_slice(from));
+                }
             }
         }
+    }
+
+    fn finish(&mut self) {}
+}
+
+/// The derivatives of one parameter for the cotangents `m`, as the sink of a pull of one lane.
+struct Pool<'p, T> {
+    parameter: usize,
+    rows: &'p mut Vec<T>,
+    examples: usize,
+}
+
+impl<T: Real> Sink<T> for Pool<'_, T> {
+    const EXAMPLES: Examples = Examples::Apart;
+
+    fn wrt(&self) -> Wrt {
+        Wrt::PARAMETERS
+    }
+
+    fn wants(&self, leaf: Leaf) -> bool {
+        leaf == Leaf::Parameter(self.parameter)
+    }
+
+    fn start(&mut self, _: &Tape<T>, _: usize, _: Option<usize>) {}
+
+    fn take(&mut self, contribution: Contribution<'_, T>, scratch: &mut Scratch<T>) {
+        self.rows.clear();
+        self.rows.resize(self.examples * contribution.edge.inputs(), number(0.0));
+        contribution.pull(Accumulate::Set, self.rows, scratch);
+    }
+
+    fn finish(&mut self) {}
+}
+
+/// The rows of `to`, `[examples, lanes, size]`, each with its own of `from`, `[lanes, examples, size]`.
+fn examples_first<'a, T>(
+    to: &'a mut [T],
+    from: &'a [T],
+    examples: usize,
+    lanes: usize,
+    size: usize,
+) -> impl Iterator<Item = (&'a mut [T], &'a [T])> {
+    let rows = to.chunks_exact_mut(size.max(1)).enumerate();
+    rows.map(move |(r, to)| (to, &from[((r % lanes) * examples + r / lanes) * size..][..size]))
+}
+
+/// What multiplies the cotangents of an edge.
+fn features<T: Real>(edge: &Linear<'_, T>, to: &mut [T], scratch: &mut Scratch<T>) {
+    match *edge {
+        Linear::Left { x: Features::Windows { images, n, windows, .. }, .. } => {
+            Linear::Patches { windows, images: n }.apply(1, images, Accumulate::Set, to, scratch);
+        }
+        Linear::Left { x: Features::Stack(x), .. } => {
+            let x = x.matrix(0);
+            for (i, to) in to.chunks_exact_mut(x.cols().max(1)).enumerate() {
+                match x.row(i) {
+                    Some(row) => to.copy_from_slice(row),
+                    None => to.iter_mut().enumerate().for_each(|(j, to)| *to = x.at(i, j)),
+                }
+            }
+        }
+        Linear::Broadcast { .. } => to.fill(number(1.0)),
+        Linear::Index { take: Take::List(list), .. } => to.copy_from_slice(list),
+        Linear::Scale { .. }
+        | Linear::Diag { .. }
+        | Linear::Slope { .. }
+        | Linear::Right { .. }
+        | Linear::Transpose { .. }
+        | Linear::Sum { .. }
+        | Linear::RowDot { .. }
+        | Linear::RowSpread { .. }
+        | Linear::Index { .. }
+        | Linear::Scatter { .. }
+        | Linear::Pool { .. }
+        | Linear::Unpool { .. }
+        | Linear::Patches { .. }
+        | Linear::Unpatches { .. } => unreachable!("whether a use has features depends on the function, not on the examples"),
     }
 }
 
-/// `Θ += factor · Σ_parameters Σ_uses`, reduced to `[n1, n2, entries]`. A shared weight sums over ordered pairs of its uses.
-pub(super) fn contract<T: Real>(s1: &Structure<T>, s2: &Structure<T>, kept: Outputs, factor: T, theta: &mut [T]) {
-    let mut pairs = Vec::new();
-    for (p1, p2) in s1.parameters.iter().zip(&s2.parameters) {
-        match (p1, p2) {
-            (Part::Rows(j1), Part::Rows(j2)) => jacobian::contract(j1, j2, kept, factor, theta),
-            (Part::Pairs(u1), Part::Pairs(u2)) => pairs.extend(u1.iter().flat_map(|a| u2.iter().map(move |b| (a, b)))),
-            (Part::Rows(_), Part::Pairs(_)) | (Part::Pairs(_), Part::Rows(_)) => {
-                unreachable!("whether a parameter has factors depends on the function, not on the examples")
-            }
-        }
+/// What fills structures, with a tape and a buffer of cotangents for each of some threads.
+pub(super) struct Workers<'f, T: Real, F> {
+    workers: Vec<Worker<'f, T, F>>,
+    chunk: usize,
+}
+
+struct Worker<'f, T: Real, F> {
+    recorder: Recorder<'f, T, F>,
+    flow: Flow<T>,
+    /// Of the one lane between a pool and a weight before it.
+    short: Flow<T>,
+    rows: Vec<T>,
+}
+
+impl<'f, T: Real, F: Function<T>> Workers<'f, T, F> {
+    /// As many as were planned, each for so many examples at a time.
+    pub(super) fn new(first: Recorder<'f, T, F>, survey: &Survey, n: usize, chunk: usize) -> Self {
+        let room = survey.constant + chunk * survey.values;
+        let f = first.f;
+        let mut workers = vec![Worker { recorder: first.with_room(room), flow: Flow::new(), short: Flow::new(), rows: Vec::new() }];
+        workers.extend((1..n).map(|_| Worker {
+            recorder: Recorder::new(f, room),
+            flow: Flow::new(),
+            short: Flow::new(),
+            rows: Vec::new(),
+        }));
+        Workers { workers, chunk }
     }
-    let (n1, n2, k) = (s1.examples, s2.examples, s1.lanes);
-    let add = |terms: &[Term<T>], outputs: usize, theta: MatMut<T>| {
-        if std::ptr::eq(s1, s2) {
-            simd::gram_hadamard_symmetric(terms, outputs, theta);
-        } else {
-            simd::gram_hadamard(terms, outputs, theta);
+
+    /// The structure of examples, of the cotangents of some outputs.
+    pub(super) fn prepare(
+        &mut self,
+        survey: &Survey,
+        orders: &Orders,
+        x: &[T],
+        examples: usize,
+        kept: Outputs,
+        outputs: Range<usize>,
+    ) -> Result<Structure<T>, Refusal> {
+        let lanes = kept.lanes(outputs.clone());
+        let mut structure = Structure::new(survey, orders, examples, lanes);
+        if examples == 0 {
+            return Ok(structure);
         }
-    };
-    match kept {
-        // The sum over lanes is part of the scalar product of cotangents.
-        Outputs::Trace | Outputs::Sum => {
-            let terms = terms(&pairs, factor, |u, n| Mat::new(&u.g, n, k * u.n_out), n1, n2);
-            add(&terms, 1, MatMut::new(theta, n1, n2));
-        }
-        Outputs::Diagonal => {
-            for a in 0..k {
-                let terms = terms(&pairs, factor, |u, n| lane(&u.g, n, k, u.n_out, a), n1, n2);
-                // Without examples there is nothing behind the start, either.
-                let start = a.min(theta.len());
-                add(&terms, 1, MatMut::strided(&mut theta[start..], n1, n2, n2 * k, k));
+        let entries = x.len() / examples;
+        {
+            let pieces = structure.pieces(survey, self.chunk);
+            let all = Mutex::new(pieces.into_iter().zip(x.chunks((self.chunk * entries).max(1))));
+            let fill = |worker: &mut Worker<T, F>| -> Result<(), Refusal> {
+                loop {
+                    let next = all.lock().expect("nobody panics with the pieces in hand").next();
+                    let Some((mut piece, x)) = next else { return Ok(()) };
+                    let output = worker.recorder.record(x);
+                    let seed = kept.seed(piece.examples, survey.outputs, outputs.clone());
+                    let mut sink = Filling { piece: &mut piece, rows: &mut worker.rows };
+                    worker.recorder.tape.pull(output, lanes, &seed, &mut worker.flow, &mut sink)?;
+                    worker.pool(&mut piece, survey)?;
+                }
+            };
+            if let [worker] = &mut self.workers[..] {
+                fill(worker)?;
+            } else {
+                self.workers.par_iter_mut().map(fill).collect::<Result<Vec<()>, _>>()?;
             }
         }
-        Outputs::Full => {
-            let terms = terms(&pairs, factor, |u, n| Mat::new(&u.g, n * k, u.n_out), n1, n2);
-            add(&terms, k, MatMut::new(theta, n1, n2 * k * k));
-        }
+        Ok(structure)
     }
 }
 
-/// `Θ[i,j,a,b] += scale · (x_i·x'_j)(g_ia·g'_jb)` for pairs of uses. A bias has the one feature 1 and mostly the cotangents of a
-/// weight, in whose term it is then a shift at no cost.
-fn terms<'a, T: Real>(
-    pairs: &[(&'a Pair<T>, &'a Pair<T>)],
-    factor: T,
-    cotangents: impl Fn(&'a Pair<T>, usize) -> Mat<'a, T>,
-    n1: usize,
-    n2: usize,
-) -> Vec<Term<'a, T>> {
-    let mut terms: Vec<Term<T>> = Vec::new();
-    let mut of: Vec<(&Pair<T>, &Pair<T>)> = Vec::new();
-    let (biases, weights): (Vec<_>, Vec<_>) = pairs.iter().copied().partition(|(u, v)| u.ones && v.ones);
-    for (u, v) in weights.into_iter().chain(biases) {
-        let scale = factor * u.scale * v.scale;
-        let bias = u.ones && v.ones;
-        let shared = of.iter().position(|(w1, w2)| bias && w1.g == u.g && w2.g == v.g);
-        if let Some(t) = shared {
-            terms[t].shift += scale;
-            continue;
+impl<T: Real, F: Function<T>> Worker<'_, T, F> {
+    /// Fills what is summed over sites with the same weight for each output: the derivatives of the sum of every channel, and the cotangents of that sum.
+    fn pool(&mut self, piece: &mut Piece<'_, T>, survey: &Survey) -> Result<(), Refusal> {
+        let tape = &self.recorder.tape;
+        let (n, lanes) = (piece.examples, piece.lanes);
+        for (parameter, part) in piece.parts.iter_mut().enumerate() {
+            let PartOf::Pooled { sums: Some(sums), shares: Some(shares), n_out } = part else { continue };
+            let n_out = *n_out;
+            let pool = survey.parameters[parameter].uses[0].pool.and_then(|i| tape.vars().nth(i)).expect("the order is for what is pooled");
+            let h = self.flow.get(pool).expect("the parameter is wanted, so its cotangents come by");
+            examples_first(shares, h, n, lanes, n_out).for_each(|(to, from)| to.copy_from_slice(from));
+            let ones = vec![number(1.0); n * n_out];
+            let mut sink = Pool { parameter, rows: &mut self.rows, examples: n };
+            tape.pull(pool, 1, &ones, &mut self.short, &mut sink)?;
+            // The channels of an example first.
+            let size = sums.len() / n;
+            for (sums, found) in sums.chunks_exact_mut(size.max(1)).zip(self.rows.chunks_exact(size.max(1))) {
+                for (c, sums) in sums.chunks_exact_mut((size / n_out).max(1)).enumerate() {
+                    sums.iter_mut().zip(found[c..].iter().step_by(n_out)).for_each(|(to, &d)| *to = d);
+                }
+            }
         }
-        let (k, scale, shift) = if bias { (0, number(0.0), scale) } else { (u.n_in, scale, number(0.0)) };
-        let factors = |u: &'a Pair<T>, n| Factors { x: Mat::new(&u.x[..n * k], n, k), g: cotangents(u, n) };
-        terms.push(Term { one: factors(u, n1), two: factors(v, n2), scale, shift });
-        of.push((u, v));
+        Ok(())
     }
-    terms
 }

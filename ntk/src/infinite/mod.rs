@@ -20,7 +20,7 @@ use nn::{Activation, Layout, Network};
 use norms::{Norms, trace};
 use rayon::prelude::*;
 use rows::{Pairs, Strip};
-use simd::{Accumulate, Float, Mat, MatMut, gram, product};
+use simd::{Accumulate, Float, Mat, MatMut, gram, in_large_pages, product};
 use stage::{Affine, Stage, closed, of_features, places, stages};
 use std::ops::Range;
 
@@ -231,6 +231,8 @@ impl InfiniteKernel {
         let (n1, n2) = (x1.rows(), x2.map_or(x1.rows(), |x2| x2.rows()));
         let len = n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold");
         let (mut nngp, mut ntk) = (vec![T::ZERO; len], vec![T::ZERO; len]);
+        in_large_pages(&nngp);
+        in_large_pages(&ntk);
         let pairs = if x2.is_some() { len as u64 } else { n1 as u64 * (n1 as u64 + 1) / 2 };
         match &self.body {
             Body::Features(stages) => {

@@ -1,0 +1,403 @@
+//! Two structures contracted to a tile of the kernel.
+
+use super::plan::{Order, Orders};
+use super::reduce::Outputs;
+use super::structured::{Factor, Part, Structure};
+use super::uses::{Kind, Survey};
+use super::{Real, number, zeros};
+use autodiff::{Accumulate, Mat};
+use simd::{Factors, MatMut, Term};
+
+/// Rows from which on the symmetry of a Gram matrix is used.
+pub(super) const PANEL: usize = 32;
+
+/// Where a tile of the kernel goes: rows of examples, `[columns of examples, entries]` each, at a distance.
+pub(super) struct Target<'a, T> {
+    pub(super) data: &'a mut [T],
+    pub(super) stride: usize,
+}
+
+impl<T: Real> Target<'_, T> {
+    pub(super) fn row(&mut self, i: usize, len: usize) -> &mut [T] {
+        &mut self.data[i * self.stride..][..len]
+    }
+
+    fn rows(&mut self, n: usize, len: usize) -> MatMut<'_, T> {
+        if n == 0 || len == 0 {
+            return MatMut::new(&mut [], n, len);
+        }
+        MatMut::strided(self.data, n, len, self.stride, 1)
+    }
+
+    /// Output `a` of `k`.
+    fn lane(&mut self, n1: usize, n2: usize, k: usize, a: usize) -> MatMut<'_, T> {
+        if n1 == 0 || n2 == 0 {
+            return MatMut::new(&mut [], n1, n2);
+        }
+        MatMut::strided(&mut self.data[a..], n1, n2, self.stride, k)
+    }
+}
+
+/// Some of the examples of a structure.
+pub(super) struct View<'s, T> {
+    pub(super) structure: &'s Structure<T>,
+    pub(super) first: usize,
+    pub(super) examples: usize,
+}
+
+impl<T: Real> Structure<T> {
+    /// All examples.
+    pub(super) fn all(&self) -> View<'_, T> {
+        View { structure: self, first: 0, examples: self.examples }
+    }
+
+    /// One example.
+    pub(super) fn one(&self, i: usize) -> View<'_, T> {
+        View { structure: self, first: i, examples: 1 }
+    }
+}
+
+impl<'s, T: Real> View<'s, T> {
+    /// What these examples have of numbers with so many for each.
+    fn of(&self, all: &'s [T], each: usize) -> &'s [T] {
+        &all[self.first * each..(self.first + self.examples) * each]
+    }
+}
+
+/// `θ += factor · Σ_p η_p Σ_uses`, reduced to `[n1, n2, entries]`. A shared weight sums over ordered pairs of its uses.
+///
+/// With `same` both sides are the same examples and outputs; then only what is on and above the diagonal of examples and outputs need be
+/// right, and the rest is mirrored by whoever asked.
+pub(super) fn contract<T: Real>(
+    (s1, s2): (&View<'_, T>, &View<'_, T>),
+    same: bool,
+    survey: &Survey,
+    orders: &Orders,
+    kept: Outputs,
+    factor: f64,
+    mut theta: Target<'_, T>,
+) {
+    let mut pairs: Vec<Pair<'_, T>> = Vec::new();
+    let mut pooled: Vec<(&Part<T>, &Part<T>, f64)> = Vec::new();
+    for (p, parameter) in survey.parameters.iter().enumerate() {
+        let rate = factor * parameter.rate;
+        match (orders.of[p], &s1.structure.parts[p], &s2.structure.parts[p]) {
+            (Order::Nothing, _, _) => (),
+            (Order::Jacobian, Part::Rows(r1), Part::Rows(r2)) => {
+                let each = |s: &View<T>| s.structure.lanes * parameter.size;
+                rows((s1.of(r1, each(s1)), s2.of(r2, each(s2))), (s1, s2), same, parameter.size, kept, number(rate), &mut theta);
+            }
+            (Order::Gram, Part::Factors(u1), Part::Factors(u2)) => {
+                pairs.extend(u1.iter().flat_map(|a| u2.iter().map(move |b| Pair { p, a, b, rate })));
+            }
+            (Order::Pooled, p1, p2) => pooled.push((p1, p2, rate)),
+            (Order::Sites, Part::Factors(u1), Part::Factors(u2)) => {
+                for (a, b) in u1.iter().flat_map(|a| u2.iter().map(move |b| (a, b))) {
+                    let scale = number::<T>(rate) * a.scale * b.scale;
+                    Sites { a, b, s1, s2, same, kept, scale }.add(&mut theta);
+                }
+            }
+            (Order::Jacobian | Order::Gram | Order::Sites, _, _) => unreachable!("both sides are prepared in the same order"),
+        }
+    }
+    if pairs.is_empty() && pooled.is_empty() {
+        return;
+    }
+    let (n1, n2) = (s1.examples, s2.examples);
+    let (k1, k2) = (s1.structure.lanes, s2.structure.lanes);
+    let add = |[one, two]: [Lanes; 2], outputs: usize, theta: MatMut<T>| {
+        let mut terms = terms(&pairs, (s1, one), (s2, two));
+        pooled.iter().for_each(|&(p1, p2, rate)| terms.extend(channels(p1.channels(s1, one), p2.channels(s2, two), number(rate))));
+        if same {
+            simd::gram_hadamard_symmetric(&terms, outputs, theta);
+        } else {
+            simd::gram_hadamard(&terms, outputs, theta);
+        }
+    };
+    match kept {
+        // The sum over lanes is part of the scalar product of cotangents.
+        Outputs::Trace | Outputs::Sum => add([Lanes::Long; 2], 1, theta.rows(n1, n2)),
+        Outputs::Diagonal => (0..k1).for_each(|a| add([Lanes::One(a); 2], 1, theta.lane(n1, n2, k1, a))),
+        Outputs::Full if k1 == k2 => add([Lanes::All; 2], k1, theta.rows(n1, n2 * k1 * k1)),
+        // A tile with fewer outputs along one side than along the other: one pair of outputs after the other.
+        Outputs::Full => {
+            for (a, b) in (0..k1).flat_map(|a| (0..k2).map(move |b| (a, b))) {
+                add([Lanes::One(a), Lanes::One(b)], 1, theta.lane(n1, n2, k1 * k2, a * k2 + b));
+            }
+        }
+    }
+}
+
+/// How cotangents `[examples, lanes, n_out]` are read as a matrix.
+#[derive(Clone, Copy)]
+enum Lanes {
+    /// `[examples · lanes, n_out]`.
+    All,
+    /// `[examples, lanes · n_out]`.
+    Long,
+    /// Those of one lane, `[examples, n_out]`.
+    One(usize),
+}
+
+impl Lanes {
+    fn matrix<T: Real>(self, g: &[T], examples: usize, lanes: usize, n_out: usize) -> Mat<'_, T> {
+        match self {
+            Lanes::All => Mat::new(g, examples * lanes, n_out),
+            Lanes::Long => Mat::new(g, examples, lanes * n_out),
+            Lanes::One(a) => lane(g, examples, lanes, n_out, a),
+        }
+    }
+
+    /// Those of one channel.
+    fn channel<T: Real>(self, g: &[T], examples: usize, lanes: usize, n_out: usize, c: usize) -> Mat<'_, T> {
+        if g.is_empty() {
+            return Mat::new(g, 0, 0);
+        }
+        match self {
+            Lanes::All => Mat::strided(&g[c..], examples * lanes, 1, n_out, 1),
+            Lanes::Long => Mat::strided(&g[c..], examples, lanes, lanes * n_out, n_out),
+            Lanes::One(a) => Mat::strided(&g[a * n_out + c..], examples, 1, lanes * n_out, 1),
+        }
+    }
+}
+
+impl<T: Real> Part<T> {
+    /// The factors of every channel of derivatives that were pooled.
+    fn channels<'s>(&'s self, s: &View<'s, T>, read: Lanes) -> Vec<Factors<'s, T>> {
+        let Part::Pooled { sums, shares, n_in, n_out } = self else { unreachable!("both sides are prepared in the same order") };
+        let (n, lanes) = (s.examples, s.structure.lanes);
+        let (sums, shares) = (s.of(sums, n_in * n_out), s.of(shares, lanes * n_out));
+        let x = |c: usize| Mat::strided(&sums[c * n_in..], n, *n_in, n_in * n_out, 1);
+        (0..*n_out).map(|c| Factors { x: x(c), g: read.channel(shares, n, lanes, *n_out, c) }).collect()
+    }
+}
+
+/// `Σ_c (x_ic·x'_jc) h_iac h'_jbc`.
+fn channels<'a, T: Real>(one: Vec<Factors<'a, T>>, two: Vec<Factors<'a, T>>, scale: T) -> impl Iterator<Item = Term<'a, T>> {
+    one.into_iter().zip(two).map(move |(one, two)| Term { one, two, scale, shift: number(0.0) })
+}
+
+/// Lane `a` of rows `[examples, lanes, n]`, as a matrix `[examples, n]`.
+pub(super) fn lane<T: Real>(rows: &[T], examples: usize, lanes: usize, n: usize, a: usize) -> Mat<'_, T> {
+    if examples == 0 || n == 0 {
+        return Mat::new(&[], examples, n);
+    }
+    Mat::strided(&rows[a * n..], examples, n, lanes * n, 1)
+}
+
+/// Derivatives that are written out, `θ += scale·J1·J2ᵀ`.
+fn rows<T: Real>(
+    (r1, r2): (&[T], &[T]),
+    (s1, s2): (&View<'_, T>, &View<'_, T>),
+    same: bool,
+    size: usize,
+    kept: Outputs,
+    scale: T,
+    theta: &mut Target<'_, T>,
+) {
+    let (n1, n2) = (s1.examples, s2.examples);
+    let (k1, k2) = (s1.structure.lanes, s2.structure.lanes);
+    let mut product = Vec::new();
+    let gram = |a: Mat<'_, T>, b: Mat<'_, T>, product: &mut Vec<T>| {
+        product.resize(a.rows() * b.rows(), number(0.0));
+        let to = MatMut::new(product, a.rows(), b.rows());
+        // A Gram matrix is packed in panels, which are wider than a few rows.
+        if same && a.rows() >= PANEL {
+            simd::gram(a, Accumulate::Set, to);
+        } else {
+            simd::product(a, b.t(), Accumulate::Set, to);
+        }
+    };
+    let add = |to: &mut T, g: T| *to += scale * g;
+    match kept {
+        Outputs::Full => {
+            gram(Mat::new(r1, n1 * k1, size), Mat::new(r2, n2 * k2, size), &mut product);
+            for i in 0..n1 {
+                let theta = theta.row(i, n2 * k1 * k2);
+                for a in 0..k1 {
+                    let from = &product[(i * k1 + a) * n2 * k2..][..n2 * k2];
+                    for (j, from) in from.chunks_exact(k2).enumerate() {
+                        theta[(j * k1 + a) * k2..][..k2].iter_mut().zip(from).for_each(|(t, &g)| add(t, g));
+                    }
+                }
+            }
+        }
+        // One long row for each example: the sum over outputs is part of the scalar product.
+        Outputs::Trace | Outputs::Sum => {
+            gram(Mat::new(r1, n1, k1 * size), Mat::new(r2, n2, k2 * size), &mut product);
+            for i in 0..n1 {
+                theta.row(i, n2).iter_mut().zip(&product[i * n2..]).for_each(|(t, &g)| add(t, g));
+            }
+        }
+        Outputs::Diagonal => {
+            for a in 0..k1 {
+                gram(lane(r1, n1, k1, size, a), lane(r2, n2, k2, size, a), &mut product);
+                for i in 0..n1 {
+                    let theta = theta.row(i, n2 * k1);
+                    theta[a..].iter_mut().step_by(k1).zip(&product[i * n2..]).for_each(|(t, &g)| add(t, g));
+                }
+            }
+        }
+    }
+}
+
+/// Two uses of a parameter.
+struct Pair<'s, T> {
+    p: usize,
+    a: &'s Factor<T>,
+    b: &'s Factor<T>,
+    rate: f64,
+}
+
+/// `θ[i,j,a,b] += scale · (x_i·x'_j)(g_ia·g'_jb)` for pairs of uses with one site. A bias has the one feature 1 and mostly the cotangents of a
+/// weight, in whose term it is then a shift at no cost.
+fn terms<'a, T: Real>(pairs: &[Pair<'a, T>], (s1, one): (&View<'a, T>, Lanes), (s2, two): (&View<'a, T>, Lanes)) -> Vec<Term<'a, T>> {
+    let mut terms: Vec<Term<T>> = Vec::new();
+    let mut of: Vec<usize> = Vec::new();
+    // A bias comes after the weight beside it.
+    let (shifts, weights): (Vec<_>, Vec<_>) = pairs.iter().partition(|pair| pair.a.beside.is_some());
+    for pair in weights.into_iter().chain(shifts) {
+        let Pair { p, a, b, rate } = *pair;
+        let scale = number::<T>(rate) * a.scale * b.scale;
+        if let Some(weight) = a.beside {
+            let t = of.iter().position(|&p| p == weight).expect("the weight beside the bias is contracted alike");
+            terms[t].shift += scale;
+            continue;
+        }
+        let ones = a.kind == Kind::Ones && b.kind == Kind::Ones;
+        let (k, scale, shift) = if ones { (0, number(0.0), scale) } else { (a.n_in, scale, number(0.0)) };
+        let factors = |s: &View<'a, T>, u: &'a Factor<T>, read: Lanes| {
+            let lanes = s.structure.lanes;
+            let g = read.matrix(s.of(&u.g, lanes * u.n_out), s.examples, lanes, u.n_out);
+            Factors { x: Mat::new(&s.of(&u.x, u.n_in)[..s.examples * k], s.examples, k), g }
+        };
+        terms.push(Term { one: factors(s1, a, one), two: factors(s2, b, two), scale, shift });
+        of.push(p);
+    }
+    terms
+}
+
+/// Two uses with several sites,
+///
+/// `θ[i,j,a,b] += scale · Σ_st (x_is·x'_jt)(g_ias·g'_jbt) = scale · Σ_s g_ias·h_bs`, `h_bs = Σ_t (x_is·x'_jt) g'_jbt`,
+///
+/// which takes `S²(I + K·O) + S·K²·O` multiply-adds a pair, where sums in the order of the first form take `S²(I + K²·O)`.
+struct Sites<'s, 'a, T> {
+    a: &'s Factor<T>,
+    b: &'s Factor<T>,
+    s1: &'a View<'s, T>,
+    s2: &'a View<'s, T>,
+    same: bool,
+    kept: Outputs,
+    scale: T,
+}
+
+/// What a thread needs for a pair of examples.
+struct Memory<T> {
+    xx: Vec<T>,
+    h: Vec<T>,
+    product: Vec<T>,
+}
+
+impl<T: Real> Sites<'_, '_, T> {
+    fn add(&self, theta: &mut Target<'_, T>) {
+        let (n1, n2) = (self.s1.examples, self.s2.examples);
+        if n1 == 0 || n2 == 0 || self.a.n_out == 0 {
+            return;
+        }
+        let entries = self.kept.entries_of(self.s1.structure.lanes, self.s2.structure.lanes);
+        let threads = rayon::current_num_threads();
+        // Rows in turn, because those of a triangle are not of one length.
+        let mut rows: Vec<Vec<(usize, &mut [T])>> = (0..threads).map(|_| Vec::new()).collect();
+        for (i, row) in theta.data.chunks_mut(theta.stride.max(1)).take(n1).enumerate() {
+            rows[i % threads].push((i, &mut row[..n2 * entries]));
+        }
+        rayon::scope(|scope| {
+            for rows in rows {
+                scope.spawn(move |_| {
+                    let (s, t) = (self.a.sites, self.b.sites);
+                    let lanes = self.s2.structure.lanes;
+                    let product = self.s1.structure.lanes * lanes;
+                    let mut memory = Memory { xx: zeros(s * t), h: zeros(lanes * s * self.a.n_out), product: zeros(product) };
+                    for (i, row) in rows {
+                        for j in if self.same { i } else { 0 }..n2 {
+                            self.pair(i, j, &mut memory, &mut row[j * entries..][..entries]);
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    fn pair(&self, i: usize, j: usize, memory: &mut Memory<T>, theta: &mut [T]) {
+        let Sites { a, b, s1, s2, kept, scale, .. } = *self;
+        let (s, t, o) = (a.sites, b.sites, a.n_out);
+        let (k1, k2) = (s1.structure.lanes, s2.structure.lanes);
+        let Memory { xx, h, product } = memory;
+        if !self.features(i, j, xx) {
+            return;
+        }
+        let g1 = &a.g[(s1.first + i) * k1 * s * o..][..k1 * s * o];
+        let g2 = &b.g[(s2.first + j) * k2 * t * o..][..k2 * t * o];
+        for (h, g2) in h.chunks_exact_mut(s * o).zip(g2.chunks_exact(t * o)) {
+            simd::product(Mat::new(xx, s, t), Mat::new(g2, t, o), Accumulate::Set, MatMut::new(h, s, o));
+        }
+        match kept {
+            Outputs::Full => {
+                simd::product(Mat::new(g1, k1, s * o), Mat::new(h, k2, s * o).t(), Accumulate::Set, MatMut::new(product, k1, k2));
+                theta.iter_mut().zip(&*product).for_each(|(theta, &p)| *theta += scale * p);
+            }
+            Outputs::Trace | Outputs::Sum => {
+                let mut dot = [number(0.0)];
+                simd::product(Mat::new(g1, 1, k1 * s * o), Mat::new(h, k1 * s * o, 1), Accumulate::Set, MatMut::new(&mut dot, 1, 1));
+                theta[0] += scale * dot[0];
+            }
+            Outputs::Diagonal => {
+                for (theta, (g1, h)) in theta.iter_mut().zip(g1.chunks_exact(s * o).zip(h.chunks_exact(s * o))) {
+                    let mut dot = [number(0.0)];
+                    simd::product(Mat::new(g1, 1, s * o), Mat::new(h, s * o, 1), Accumulate::Set, MatMut::new(&mut dot, 1, 1));
+                    *theta += scale * dot[0];
+                }
+            }
+        }
+    }
+
+    /// `x_is·x'_jt` for all sites; false if all are 0 because no tokens agree.
+    fn features(&self, i: usize, j: usize, xx: &mut [T]) -> bool {
+        let Sites { a, b, s1, s2, .. } = *self;
+        let (s, t) = (a.sites, b.sites);
+        let x1 = |n: usize| &a.x[(s1.first + i) * n..][..n];
+        let x2 = |n: usize| &b.x[(s2.first + j) * n..][..n];
+        let mut any = true;
+        match (a.kind, b.kind) {
+            (Kind::Tokens, Kind::Tokens) => {
+                any = false;
+                for (xx, one) in xx.chunks_exact_mut(t).zip(x1(s)) {
+                    for (xx, two) in xx.iter_mut().zip(x2(t)) {
+                        *xx = if one == two { number(1.0) } else { number(0.0) };
+                        any |= one == two;
+                    }
+                }
+            }
+            (Kind::Tokens, Kind::Features | Kind::Ones) => {
+                let x2 = x2(t * b.n_in);
+                for (xx, token) in xx.chunks_exact_mut(t).zip(x1(s)) {
+                    let at = autodiff::Scalar::primal(*token) as usize;
+                    xx.iter_mut().enumerate().for_each(|(t, xx)| *xx = x2[t * b.n_in + at]);
+                }
+            }
+            (Kind::Features | Kind::Ones, Kind::Tokens) => {
+                let x1 = x1(s * a.n_in);
+                for (s, xx) in xx.chunks_exact_mut(t).enumerate() {
+                    xx.iter_mut().zip(x2(t)).for_each(|(xx, token)| *xx = x1[s * a.n_in + autodiff::Scalar::primal(*token) as usize]);
+                }
+            }
+            (Kind::Features | Kind::Ones, Kind::Features | Kind::Ones) => {
+                let (x1, x2) = (Mat::new(x1(s * a.n_in), s, a.n_in), Mat::new(x2(t * b.n_in), t, b.n_in));
+                simd::product(x1, x2.t(), Accumulate::Set, MatMut::new(xx, s, t));
+            }
+            (Kind::Written, _) | (_, Kind::Written) => unreachable!("what is written out has no features"),
+        }
+        any
+    }
+}
