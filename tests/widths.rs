@@ -44,7 +44,7 @@ fn in_the_standard_parameterization_a_constant_rate_moves_wide_networks_ever_mor
 /// By theory hidden layers move like W^−½ and the output like 1: the kernel regime.
 #[test]
 fn in_the_ntk_parameterization_hidden_layers_move_less_with_the_width() {
-    for slopes in slopes(&check(Parameterization::Ntk, 0.05, Optimizer::SGD)) {
+    for slopes in slopes(&check(Parameterization::Ntk, 100.0, Optimizer::SGD)) {
         assert!((slopes[0] + 0.5).abs() < 0.1 && (slopes[1] + 0.5).abs() < 0.1, "{slopes:?}");
         assert!(slopes[2].abs() < 0.15, "{slopes:?}");
     }
