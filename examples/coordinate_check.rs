@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let last = &check.changes[check.changes.len() - 1];
         let slopes = &check.slopes[check.slopes.len() - 1];
         let x: Vec<f64> = widths.iter().map(|&w| w as f64).collect();
-        for (layer, name, mark) in [(1, "second layer", Mark::LinePoints), (2, "output", Mark::Dashed)] {
+        for (layer, name, mark) in [(2, "second layer", Mark::LinePoints), (4, "output", Mark::Dashed)] {
             let name = format!("{}, {name}: {:+.2}", check.parameterization, slopes[layer].slope);
             series.push(Series::new(name, mark, color, x.clone(), last[layer].clone()));
         }
