@@ -13,7 +13,7 @@ const MOST: usize = 300;
 
 /// The largest eigenvalue of `Θ = Σ_p c_p J_p J_pᵀ`, the empirical NTK of all examples and outputs, whose parameters `p` are trained at rates that
 /// are `factors[p] = c_p` times the common one. Found by the iteration of Lanczos (1950) from products `Θv = J (c ∘ (Jᵀv))`, so that no kernel is
-/// ever in memory: an iteration costs about six passes over the examples, and some twenty are needed. The estimate comes from below, to about six digits. `observe` hears the number of each iteration.
+/// ever in memory: an iteration costs about six passes over the examples, and some ten are needed. The estimate comes from below, to about six digits. `observe` hears the number of each iteration.
 ///
 /// ```
 /// use nn::{Network, dense};
@@ -30,7 +30,7 @@ const MOST: usize = 300;
 /// If `x` does not hold whole examples, or if there are not as many factors as parameters.
 #[track_caller]
 pub fn largest_eigenvalue<T: Real>(f: &Finite<'_, T>, x: &[T], factors: &[f64], mut observe: impl FnMut(usize)) -> f64 {
-    let (n_in, n_out, n_parameters) = (f.network.n_inputs(), f.network.outputs(), f.network.parameters().len());
+    let (n_out, n_parameters) = (f.network.outputs(), f.network.parameters().len());
     assert_eq!(factors.len(), n_parameters, "the network has {n_parameters} parameters, and {} factors were given", factors.len());
     let n = f.network.input_shape(x.len()).dims()[0];
     // One stream of its own, far from those of the parameters.
