@@ -9,11 +9,11 @@ const MUP: Parameterization = Parameterization::Mup { base_width: 64 };
 
 fn check(parameterization: Parameterization, rate: f64, optimizer: Optimizer) -> CoordinateCheck {
     let problem = Problem::new(&Dataset::digits(), 40, 0, 0).unwrap();
-    let settings = CoordinateSettings { widths: vec![64, 128, 256, 512, 1024], seeds: 3, steps: 5, rate, optimizer, examples: 40 };
+    let settings = CoordinateSettings { widths: vec![64, 128, 256, 512, 1024, 2048], seeds: 2, steps: 5, rate, optimizer, examples: 40 };
     coordinate_check(&problem, parameterization, &settings, &Progress::hidden()).unwrap()
 }
 
-/// `[steps, layers]`.
+/// `[steps, layers]`, of dense, relu, dense, relu, dense.
 fn slopes(check: &CoordinateCheck) -> Vec<Vec<f64>> {
     check.slopes.iter().map(|layers| layers.iter().map(|line| line.slope).collect()).collect()
 }
@@ -35,17 +35,17 @@ fn under_mup_no_layer_moves_more_or_less_with_the_width() {
 #[test]
 fn in_the_standard_parameterization_a_constant_rate_moves_wide_networks_ever_more() {
     for slopes in slopes(&check(Parameterization::Standard, 0.002, Optimizer::SGD)) {
-        assert!(slopes[1] > 0.2 && slopes[2] > 0.6, "{slopes:?}");
+        assert!(slopes[2..4].iter().all(|&slope| slope > 0.2) && slopes[4] > 0.6, "{slopes:?}");
     }
-    let last = slopes(&check(Parameterization::Standard, 0.02, Optimizer::SGD)).pop().unwrap();
-    assert!(last.iter().all(|&slope| slope > 0.4), "{last:?}");
+    let last = slopes(&check(Parameterization::Standard, 0.005, Optimizer::SGD)).pop().unwrap();
+    assert!(last.iter().all(|&slope| slope > 0.3), "{last:?}");
 }
 
 /// By theory hidden layers move like W^−½ and the output like 1: the kernel regime.
 #[test]
 fn in_the_ntk_parameterization_hidden_layers_move_less_with_the_width() {
-    for slopes in slopes(&check(Parameterization::Ntk, 0.05, Optimizer::SGD)) {
-        assert!((slopes[0] + 0.5).abs() < 0.1 && (slopes[1] + 0.5).abs() < 0.1, "{slopes:?}");
-        assert!(slopes[2].abs() < 0.15, "{slopes:?}");
+    for slopes in slopes(&check(Parameterization::Ntk, 100.0, Optimizer::SGD)) {
+        assert!(slopes[..4].iter().all(|slope| (slope + 0.5).abs() < 0.1), "{slopes:?}");
+        assert!(slopes[4].abs() < 0.15, "{slopes:?}");
     }
 }
