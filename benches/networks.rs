@@ -1,10 +1,10 @@
-//! Kernels of fully connected networks on the work loads of `cases.json`: every strategy for the empirical NTK, and infinite width.
+//! Kernels of networks on the work loads of `cases.json`: every strategy for the empirical NTK of fully connected ones, and infinite width of all.
 //!
 //! `cargo bench --bench networks` takes a few minutes; `cargo bench --bench networks -- fcn_small` runs one case. Compare figures of one run
 //! only: what else the machine does shows in all of them.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use nn::{Layer, Network, dense, relu};
+use nn::{Layer, Network, conv, dense, flatten, global_avg_pool, relu};
 use ntk::{Finite, InfiniteKernel, Outputs, Strategy, empirical_ntk};
 use serde_json::Value;
 use simd::Mat;
@@ -13,6 +13,14 @@ use simd::Mat;
 fn network(case: &Value) -> Network {
     let size = |v: &Value| usize::try_from(v.as_u64().expect("a size")).expect("a size");
     let layer = |out: usize| dense(out).std(std::f64::consts::SQRT_2, 0.1);
+    if case["net"] == "cnn" {
+        let channels = case["channels"].as_array().expect("channels");
+        let mut layers: Vec<Layer> =
+            channels.iter().flat_map(|c| [conv(size(c), [3, 3]).std(std::f64::consts::SQRT_2, 0.1), relu()]).collect();
+        layers.extend([if case["readout"] == "gap" { global_avg_pool() } else { flatten() }, layer(size(&case["outputs"]))]);
+        let input: Vec<usize> = case["input"].as_array().expect("input").iter().map(size).collect();
+        return Network::new(input, layers).expect("the shapes fit");
+    }
     let widths = case["widths"].as_array().expect("widths");
     let mut layers: Vec<Layer> = widths.iter().flat_map(|w| [layer(size(w)), relu()]).collect();
     layers.push(layer(size(&case["outputs"])));
@@ -31,7 +39,7 @@ fn strategies(jacobian_bytes: usize) -> Vec<(&'static str, Strategy)> {
 fn kernels(c: &mut Criterion) {
     let file: Value = serde_json::from_str(include_str!("cases.json")).expect("valid JSON");
     for case in file["cases"].as_array().expect("cases") {
-        if case["net"] != "fcn" || case["kind"] == "train" {
+        if case["kind"] == "train" || (case["net"] == "cnn" && case["kind"] == "empirical") {
             continue;
         }
         let name = case["name"].as_str().expect("a name");

@@ -263,13 +263,13 @@ impl Images {
             None => walk.start(place, self.channels, level.reads, plane),
             Some(source) => {
                 plane.clone_from(source);
-                plane.each_plane(|numbers| sums([&y.source, &x.source], level.read[1].len(), numbers, &mut Vec::new()));
+                walk.sum([&y.source, &x.source], plane);
             }
         }
         walk.begin(level.first);
         walk.run(&self.stages[level.stages.clone()], [&y.plan, &x.plan], level.image, plane, level.first, level.behind)?;
         plane.distance.clear();
-        plane.each_plane(|numbers| sums([&y.to_pool, &x.to_pool], x.to_pool.sources(), numbers, &mut Vec::new()));
+        walk.sum([&y.to_pool, &x.to_pool], plane);
         Ok(())
     }
 

@@ -129,6 +129,12 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
         Ok(())
     }
 
+    /// Sums over windows of a plane.
+    pub(super) fn sum(&mut self, taps: [&Taps; 2], plane: &mut Plane<T, L>) {
+        let rows = &mut self.rows[0];
+        plane.each_plane(|numbers| sums(taps, taps[1].sources(), numbers, rows));
+    }
+
     /// Begins behind the stage with this number.
     pub(super) fn begin(&mut self, at: usize) {
         self.last = at;
@@ -167,7 +173,7 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
             if std::mem::take(&mut fused) {
                 continue;
             }
-            let reads = Reads::of(&stages[i + 1..], behind);
+            let reads = || Reads::of(&stages[i + 1..], behind);
             match (stage, step_y, step_x) {
                 (Stage::Linear(linear), AxisStep::Linear(taps_y, next_y), AxisStep::Linear(taps_x, next_x)) => {
                     let next = Place { y: next_y, x: next_x, image: linear.out() };
@@ -179,21 +185,21 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
                         fused = true;
                         continue;
                     }
-                    self.linear(linear, [taps_y, taps_x], next, plane, at, reads)?;
+                    self.linear(linear, [taps_y, taps_x], next, plane, at, reads())?;
                     place = next;
                 }
-                (Stage::Activation(closed), ..) => self.activation(closed, place, plane, at, reads)?,
-                (Stage::Norm { eps, all }, ..) => self.norm(*eps, *all, place, plane, at, reads)?,
+                (Stage::Activation(closed), ..) => self.activation(closed, place, plane, at, reads())?,
+                (Stage::Norm { eps, all }, ..) => self.norm(*eps, *all, place, plane, at, reads())?,
                 (Stage::Sum(branch, around), AxisStep::Sum(branch_y, around_y, next_y), AxisStep::Sum(branch_x, around_x, next_x)) => {
                     let mut other = plane.clone();
                     let mut parts = [at; 2];
                     // A sum is where variances are added, so that both branches tell theirs.
-                    let needed = Reads { angles: reads.angles, variances: reads.variances };
+                    let needed = reads();
                     parts[0] = self.run(branch, [branch_y, branch_x], place.image, plane, at, needed)?;
                     parts[1] = self.run(around, [around_y, around_x], place.image, &mut other, at, needed)?;
                     let image = [0, 1].map(|axis| super::plan::extent_behind(branch, axis, place.image[axis]));
                     place = Place { y: next_y, x: next_x, image };
-                    self.add(parts, place, plane, &other, reads)?;
+                    self.add(parts, place, plane, &other, needed)?;
                 }
                 (Stage::Linear(_) | Stage::Sum(..), ..) => unreachable!("a plan has the steps of its stages"),
             }
