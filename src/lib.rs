@@ -15,8 +15,14 @@ pub mod memory;
 pub mod page;
 pub mod progress;
 pub mod report;
+pub mod workloads;
 
 /// The README, so that its example is compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The guide to training, so that its examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/training.md")]
+struct Training;

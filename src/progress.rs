@@ -38,6 +38,22 @@ pub struct Stage<'a> {
     finished: bool,
 }
 
+/// How long work takes, for benchmarks.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts to count.
+    pub fn start() -> Self {
+        Stopwatch(Instant::now())
+    }
+
+    /// Seconds since the start.
+    pub fn seconds(self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
+
 impl Progress {
     /// Bars on a terminal, lines elsewhere, and nothing at all if `quiet`.
     pub fn new(quiet: bool) -> Self {

@@ -8,7 +8,8 @@
 //!   [`cos`], [`abs`], [`leaky_relu`], [`rbf`], [`gaussian`], [`identity`]; [`Network`] prints itself as a table of its layers;
 //! - parameterizations: one table by [`Role`], [`scaling`];
 //! - initial values that are addressed by (seed, parameter, index): [`Network::init`];
-//! - [`train`]ing by stochastic gradient descent;
+//! - [`train`]ing by stochastic gradient descent or Adam: a [`Trainer`] and a [`Plan`], with momentum, weight decay, schedules, rates for each
+//!   parameter, and checkpoints that go on to the same bits; [`coordinate_change`], the coordinate check of parameterizations;
 //! - the model file: [`parse_model`] and [`Network::to_toml`]; weights: [`Network::load_weights`] and [`Network::save_weights`].
 //!
 //! This crate reads no files: it works on strings and bytes.
@@ -44,6 +45,8 @@ pub use model_file::parse_model;
 pub use network::{Layout, Network, Parameter};
 pub use parameterization::{Parameterization, Role, Scaling, scaling};
 pub use survey::Row;
-pub use train::{Diverged, Sgd, Trainer, train};
+pub use train::{
+    CheckpointError, Coordinates, Course, Decay, Diverged, Optimizer, Place, Plan, Schedule, Trainer, coordinate_change, train,
+};
 pub use weights::WeightsError;
 pub use windows::Padding;

@@ -76,6 +76,8 @@ pub struct Parameter {
     pub name: String,
     /// A weight is `[n_in, out]`, a bias `[out]`.
     pub shape: Shape,
+    /// The row of its layer in [`Network::summary`].
+    pub layer: usize,
     /// What it is to the network.
     pub role: Role,
     /// Its multiplier and the spread of its initial values.
@@ -228,10 +230,25 @@ impl Network {
     /// If there are more or fewer parameters than the network has, or if a shape does not fit.
     #[track_caller]
     pub fn record<T: Scalar>(&self, tape: &mut Tape<T>, parameters: &[Var], x: Var) -> Var {
+        self.record_with(tape, parameters, x, None)
+    }
+
+    /// [`record`](Network::record), which also appends the output of every layer to `layers`, in the order of [`summary`](Network::summary). Inside,
+    /// images have their channels last in either layout.
+    ///
+    /// # Panics
+    /// As [`record`](Network::record).
+    #[track_caller]
+    pub fn record_layers<T: Scalar>(&self, tape: &mut Tape<T>, parameters: &[Var], x: Var, layers: &mut Vec<Var>) -> Var {
+        self.record_with(tape, parameters, x, Some(layers))
+    }
+
+    #[track_caller]
+    fn record_with<T: Scalar>(&self, tape: &mut Tape<T>, parameters: &[Var], x: Var, layers: Option<&mut Vec<Var>>) -> Var {
         self.assert_count(parameters.len());
         let mut scaled = parameters.iter().copied().zip(self.parameters.iter().map(|p| p.scaling.multiplier));
         let channels_first = self.layout == Layout::Nchw;
-        Recorder { tape, parameters: &mut scaled, channels_first }.network(&self.layers, x)
+        Recorder { tape, parameters: &mut scaled, channels_first, layers }.network(&self.layers, x)
     }
 
     /// The outputs `[examples, outputs]` for inputs `[examples, features]` or images in the layout of the model.
@@ -261,9 +278,9 @@ impl Network {
     pub fn input_shape(&self, len: usize) -> Shape {
         let n = self.n_inputs();
         assert_eq!(len % n, 0, "inputs of shape {:?} have {n} entries each, and {len} are not whole ones", self.input);
-        let mut dims = vec![len / n];
-        dims.extend_from_slice(&self.input);
-        Shape::from(&dims[..])
+        let (mut dims, rank) = ([len / n, 0, 0, 0], 1 + self.input.len());
+        dims[1..rank].copy_from_slice(&self.input);
+        Shape::from(&dims[..rank])
     }
 }
 
@@ -279,7 +296,7 @@ fn parameters(found: &[Found], parameterization: Parameterization) -> Result<Vec
         let mut parameter = |kind: &str, shape: Shape, role: Role, std: f64, file_shape: &[usize], sites: usize| {
             let scaling = scaling(parameterization, role, std, f.n_in, ratio);
             let (name, file_shape) = (format!("{}.{kind}", f.number), file_shape.to_vec());
-            parameters.push(Parameter { name, shape, role, scaling, file_shape, sites });
+            parameters.push(Parameter { name, shape, layer: f.row, role, scaling, file_shape, sites });
         };
         let weight = match (is_output, f.reads_input) {
             (true, _) => Role::OutputWeight,

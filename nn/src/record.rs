@@ -17,6 +17,8 @@ pub(crate) struct Recorder<'r, T: Scalar> {
     pub(crate) tape: &'r mut Tape<T>,
     pub(crate) parameters: &'r mut dyn Iterator<Item = (Var, f64)>,
     pub(crate) channels_first: bool,
+    /// Where the output of every layer is written down, if anybody asks.
+    pub(crate) layers: Option<&'r mut Vec<Var>>,
 }
 
 impl<T: Scalar> Recorder<'_, T> {
@@ -40,6 +42,9 @@ impl<T: Scalar> Recorder<'_, T> {
                 Layer::Activation(activation) => Signal { x: activation.record(self.tape, x), ..signal },
                 Layer::Residual(residual) => self.residual(residual, signal),
             };
+            if let Some(layers) = &mut self.layers {
+                layers.push(signal.x);
+            }
         }
         signal
     }

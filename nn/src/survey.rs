@@ -22,10 +22,25 @@ pub struct Row {
     pub flops: u64,
 }
 
+impl Row {
+    /// Its place and its type, as errors name it: `layers[2] (relu)`.
+    ///
+    /// ```
+    /// let network = nn::Network::new([2], [nn::dense(3), nn::relu(), nn::dense(1)])?;
+    /// assert_eq!(network.summary()[1].named(), "layers[1] (relu)");
+    /// # Ok::<(), nn::ModelError>(())
+    /// ```
+    pub fn named(&self) -> String {
+        format!("{} ({})", self.place, self.layer)
+    }
+}
+
 /// A layer with weights, as it was found.
 pub(crate) struct Found {
     /// Its name in error messages.
     pub(crate) place: String,
+    /// Its row in the summary.
+    pub(crate) row: usize,
     /// Its number in a file of weights.
     pub(crate) number: usize,
     pub(crate) n_in: usize,
@@ -226,7 +241,7 @@ impl Survey {
         check_weight(n_in as u128, out, w_std, b_std, named)?;
         let (number, file_shape) = (self.number, vec![out, n_in]);
         let (reads_input, sites, place) = (x.is_input, x.sites, named());
-        self.found.push(Found { place, number, n_in, out, w_std, b_std, bias, reads_input, file_shape, sites });
+        self.found.push(Found { place, row: self.rows.len(), number, n_in, out, w_std, b_std, bias, reads_input, file_shape, sites });
         Ok(n_in * out + if bias { out } else { 0 })
     }
 
@@ -237,7 +252,7 @@ impl Survey {
         let n_in = sites * channels;
         let (number, file_shape) = (self.number, vec![out, channels, filter[0], filter[1]]);
         let (reads_input, place) = (x.is_input, named());
-        self.found.push(Found { place, number, n_in, out, w_std, b_std, bias, reads_input, file_shape, sites });
+        self.found.push(Found { place, row: self.rows.len(), number, n_in, out, w_std, b_std, bias, reads_input, file_shape, sites });
         Ok(n_in * out + if bias { out } else { 0 })
     }
 

@@ -88,7 +88,7 @@ fn each_place(p: &Parameter, mut f: impl FnMut(usize, usize)) {
     }
 }
 
-fn from_file<T: Scalar>(p: &Parameter, file: &[T]) -> Vec<T> {
+pub(crate) fn from_file<T: Scalar>(p: &Parameter, file: &[T]) -> Vec<T> {
     let mut values = file.to_vec();
     if p.role.is_weight() {
         each_place(p, |here, there| values[here] = file[there]);
@@ -96,7 +96,7 @@ fn from_file<T: Scalar>(p: &Parameter, file: &[T]) -> Vec<T> {
     values
 }
 
-fn to_file<T: Scalar>(p: &Parameter, values: &[T]) -> Vec<T> {
+pub(crate) fn to_file<T: Scalar>(p: &Parameter, values: &[T]) -> Vec<T> {
     let mut file = values.to_vec();
     if p.role.is_weight() {
         each_place(p, |here, there| file[there] = values[here]);
@@ -159,22 +159,43 @@ impl Network {
     #[track_caller]
     pub fn save_weights<T: autodiff::Float + Scalar>(&self, parameters: &[Vec<T>]) -> Vec<u8> {
         self.assert_count(parameters.len());
-        let single = size_of::<T>() == size_of::<f32>();
-        let dtype = if single { Dtype::F32 } else { Dtype::F64 };
         let bytes: Vec<Vec<u8>> = (self.parameters().iter().zip(parameters))
             .map(|(p, values)| {
                 assert_eq!(p.shape.len(), values.len(), "{} has shape {}, and {} values were given", p.name, p.shape, values.len());
-                let values = to_file(p, values);
-                let encode = |v: T| if single { (v.primal() as f32).to_le_bytes().to_vec() } else { v.primal().to_le_bytes().to_vec() };
-                values.into_iter().flat_map(encode).collect()
+                bytes_of(&to_file(p, values))
             })
             .collect();
         let views = self.parameters().iter().zip(&bytes).map(|(p, bytes)| {
-            let view = TensorView::new(dtype, p.file_shape.clone(), bytes).expect("the bytes were made for this shape");
+            let view = TensorView::new(dtype::<T>(), p.file_shape.clone(), bytes).expect("the bytes were made for this shape");
             (p.name.clone(), view)
         });
         safetensors::serialize(views, None).expect("names are distinct and every tensor fits its shape")
     }
+}
+
+/// The type of such numbers in a file.
+pub(crate) fn dtype<T>() -> Dtype {
+    if size_of::<T>() == size_of::<f32>() { Dtype::F32 } else { Dtype::F64 }
+}
+
+/// Numbers as they stand in a file.
+pub(crate) fn bytes_of<T: Scalar>(values: &[T]) -> Vec<u8> {
+    match dtype::<T>() {
+        Dtype::F32 => values.iter().flat_map(|v| (v.primal() as f32).to_le_bytes()).collect(),
+        _ => values.iter().flat_map(|v| v.primal().to_le_bytes()).collect(),
+    }
+}
+
+/// The numbers of a tensor, or the name of a type that is not read.
+pub(crate) fn numbers(tensor: &TensorView<'_>) -> Result<Vec<f64>, String> {
+    let data = tensor.data();
+    Ok(match tensor.dtype() {
+        Dtype::F16 => data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
+        Dtype::BF16 => data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
+        Dtype::F32 => data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
+        Dtype::F64 => data.chunks_exact(8).map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
+        other => return Err(format!("{other:?}")),
+    })
 }
 
 /// A name that the header of a file, which was read without complaint, has twice.
@@ -207,14 +228,7 @@ fn read<T: Scalar>(name: &str, tensor: &TensorView<'_>, p: &Parameter) -> Result
         let (found, wanted) = (tensor.shape().to_vec(), p.file_shape.clone());
         return Err(WeightsError::Shape { name: name.into(), found, wanted_name: p.name.clone(), wanted });
     }
-    let data = tensor.data();
-    let values: Vec<f64> = match tensor.dtype() {
-        Dtype::F16 => data.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
-        Dtype::BF16 => data.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f64()).collect(),
-        Dtype::F32 => data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]]))).collect(),
-        Dtype::F64 => data.chunks_exact(8).map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])).collect(),
-        other => return Err(WeightsError::Type { name: name.into(), found: format!("{other:?}") }),
-    };
+    let values = numbers(tensor).map_err(|found| WeightsError::Type { name: name.into(), found })?;
     let rounded: Vec<T> = values.iter().map(|&v| T::of(v)).collect();
     if let Some(index) = rounded.iter().position(|v| !v.primal().is_finite()) {
         return Err(WeightsError::NotFinite { name: name.into(), index, value: values[index] });

@@ -51,14 +51,38 @@ fn at_the_base_width_it_is_the_standard_parameterization() {
     }
 }
 
-/// In the abc form of Yang and Hu 2021, `W = n^−a w`, `w ~ N(0, n^−2b)`: input a = −½, b = ½; hidden a = 0, b = ½; output a = ½, b = ½.
+/// The abc form of Yang and Hu 2021, `W = n^−a w`, `w ~ N(0, n^−2b)`, trained at a rate `η n^−c`, for the input, hidden and output weight: their
+/// tables of the standard, NTK and maximal update parameterizations. Ours have c = 0, so that no use is made of the symmetry. A bias is the
+/// weight of an input that is always 1.
 #[test]
-fn its_exponents_in_the_width_are_those_of_the_abc_form() {
-    let (one, two) = (dense_network(16).mup(BASE).unwrap(), dense_network(64).mup(BASE).unwrap());
-    let exponent = |f: fn(&nn::Scaling) -> f64, i: usize| -(f(&two.parameters()[i].scaling) / f(&one.parameters()[i].scaling)).log(4.0);
-    for (i, a, b) in [(0, -0.5, 0.5), (1, -0.5, 0.5), (2, 0.0, 0.5), (3, -0.5, 0.5), (4, 0.5, 0.5)] {
-        assert!((exponent(|s| s.multiplier, i) - a).abs() < 1e-14, "a of {i}");
-        assert!((exponent(|s| s.std, i) - b).abs() < 1e-14, "b of {i}");
+fn the_exponents_in_the_width_are_those_of_the_abc_form() {
+    let half = 0.5;
+    for network in [dense_network as fn(usize) -> Network, conv_network] {
+        let all = |width| {
+            let standard = network(width).parameterized(Parameterization::Standard);
+            let ntk = network(width).parameterized(Parameterization::Ntk);
+            [standard, ntk, network(width).mup(BASE).unwrap()]
+        };
+        let (one, four) = (all(16), all(64));
+        // By weight: a, b and the exponent of Adam's rate. By bias of a hidden layer and of the output: a and b.
+        let tables = [
+            ([[0.0, 0.0, 0.0], [0.0, half, 0.0], [0.0, half, 0.0]], [[0.0, 0.0], [0.0, 0.0]]),
+            ([[0.0, 0.0, 0.0], [half, 0.0, 0.0], [half, 0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]),
+            ([[-half, half, half], [0.0, half, 1.0], [half, half, half]], [[-half, half], [0.0, 0.0]]),
+        ];
+        for (which, (weights, biases)) in tables.into_iter().enumerate() {
+            let (small, large) = (one[which].parameters(), four[which].parameters());
+            let exponent = |f: fn(&nn::Scaling) -> f64, i: usize| -(f(&large[i].scaling) / f(&small[i].scaling)).log(4.0);
+            for (layer, [a, b, c]) in weights.into_iter().enumerate() {
+                let name = (which, &small[2 * layer].name);
+                assert!((exponent(|s| s.multiplier, 2 * layer) - a).abs() < 1e-14, "a of {name:?}");
+                assert!((exponent(|s| s.std, 2 * layer) - b).abs() < 1e-14, "b of {name:?}");
+                assert!((exponent(|s| s.adam, 2 * layer) - c).abs() < 1e-14, "Adam's rate of {name:?}");
+                let [a, b] = biases[usize::from(layer == 2)];
+                assert!((exponent(|s| s.multiplier, 2 * layer + 1) - a).abs() < 1e-14, "a of the bias of {name:?}");
+                assert!((exponent(|s| s.std, 2 * layer + 1) - b).abs() < 1e-14, "b of the bias of {name:?}");
+            }
+        }
     }
 }
 

@@ -2,13 +2,13 @@
 
 use autodiff::{Flow, Gradient, Tape, Wrt};
 use nn::{
-    Diverged, Loss, Network, Parameterization, Sgd, Trainer, conv, dense, erf, flatten, layer_norm, max_pool, normals, relu, residual,
-    tanh, train,
+    Course, Diverged, Loss, Network, Optimizer, Parameterization, Place, Plan, Schedule, Trainer, conv, dense, erf, flatten, layer_norm,
+    max_pool, normals, relu, residual, tanh, train,
 };
 use rayon::ThreadPoolBuilder;
 use std::ops::ControlFlow::{Break, Continue};
 
-const ALL: Sgd = Sgd { rate: 0.1, batch: None, steps: 50, seed: 0 };
+const ALL: Plan = Plan { rate: 0.1, schedule: Schedule { warmup: 0, course: Course::Constant }, batch: None, steps: 50, seed: 0 };
 
 fn bits(parameters: &[Vec<f64>]) -> Vec<u64> {
     parameters.iter().flatten().map(|v| v.to_bits()).collect()
@@ -50,7 +50,7 @@ fn a_linear_network_follows_its_closed_recursion() {
         let mut u = network.apply(&parameters, &x);
         let mut trainer = Trainer::new(&network, &parameters, Loss::SquaredError);
         let mut seen = 0;
-        train(&mut trainer, &x, &y, ALL, |step, trainer| {
+        train(&mut trainer, &x, &y, &ALL, |step, trainer| {
             assert_eq!(step, seen);
             seen += 1;
             let f = trainer.outputs(&x);
@@ -120,7 +120,7 @@ fn a_step_is_minus_the_rate_times_the_gradient() {
             let y = soft_targets(5, 3);
             let parameters = network.init::<f64>(4).unwrap();
             let mut trainer = Trainer::new(&network, &parameters, loss);
-            let value = trainer.step(&x, &y, rate);
+            let value = trainer.step(&x, &y, rate).unwrap();
             let at = |p: usize, i: usize, by: f64| {
                 let mut moved = parameters.clone();
                 moved[p][i] += by;
@@ -147,7 +147,7 @@ fn batches(examples: usize, batch: Option<usize>, steps: usize, seed: u64) -> Ve
     let mut before = vec![vec![0.0; examples]];
     let mut trainer = Trainer::new(&network, &before, Loss::SquaredError);
     let mut visited = Vec::new();
-    train(&mut trainer, &x, &vec![1.0; examples], Sgd { rate: 0.25, batch, steps, seed }, |step, trainer| {
+    train(&mut trainer, &x, &vec![1.0; examples], &Plan { rate: 0.25, batch, steps, seed, ..ALL }, |step, trainer| {
         let now = trainer.parameters();
         if step > 0 {
             let moved: Vec<usize> = (0..examples).filter(|&i| now[0][i] != before[0][i]).collect();
@@ -193,7 +193,7 @@ fn trained(seed: u64) -> Vec<Vec<f64>> {
     let network = Network::new([9], [dense(150), relu(), residual([dense(150), erf()]), dense(4)]).unwrap();
     let (x, y) = (normals::<f64>(1, 0, 130 * 9), normals::<f64>(1, 1, 130 * 4));
     let mut trainer = Trainer::new(&network, &network.init(3).unwrap(), Loss::SquaredError);
-    train(&mut trainer, &x, &y, Sgd { rate: 0.2, batch: Some(48), steps: 12, seed }, |_, _| Continue(())).unwrap();
+    train(&mut trainer, &x, &y, &Plan { rate: 0.2, batch: Some(48), steps: 12, seed, ..ALL }, |_, _| Continue(())).unwrap();
     trainer.parameters()
 }
 
@@ -207,7 +207,7 @@ fn a_network_of_images_is_trained_to_the_same_bits_on_any_number_of_threads() {
         let mut losses = Vec::new();
         let mut trainer = Trainer::new(&network, &network.init(3).unwrap(), Loss::SquaredError);
         for _ in 0..10 {
-            losses.push(trainer.step(&x, &y, 0.2));
+            losses.push(trainer.step(&x, &y, 0.2).unwrap());
         }
         (losses, bits(&trainer.parameters()))
     };
@@ -236,7 +236,7 @@ fn the_loss_falls() {
     let y = [-1.0, 1.0, 1.0, -1.0];
     let mut trainer = Trainer::new(&network, &network.init(1).unwrap(), Loss::SquaredError);
     let mut losses = Vec::new();
-    train(&mut trainer, &x, &y, Sgd { rate: 0.5, batch: None, steps: 400, seed: 0 }, |_, trainer| {
+    train(&mut trainer, &x, &y, &Plan { rate: 0.5, steps: 400, ..ALL }, |_, trainer| {
         losses.push(loss_of(Loss::SquaredError, trainer.outputs(&x), &y, 1));
         Continue(())
     })
@@ -254,7 +254,7 @@ fn the_observer_may_end_the_training() {
     let run = |stop: usize| {
         let mut trainer = Trainer::new(&network, &parameters, Loss::SquaredError);
         let mut calls = 0;
-        train(&mut trainer, &x, &y, ALL, |step, _| {
+        train(&mut trainer, &x, &y, &ALL, |step, _| {
             calls += 1;
             if step == stop { Break(()) } else { Continue(()) }
         })
@@ -263,7 +263,7 @@ fn the_observer_may_end_the_training() {
     };
     let mut by_hand = Trainer::new(&network, &parameters, Loss::SquaredError);
     (0..3).for_each(|_| {
-        by_hand.step(&x, &y, ALL.rate);
+        by_hand.step(&x, &y, ALL.rate).unwrap();
     });
     assert_eq!(run(3), (4, by_hand.parameters()));
     assert_eq!(run(0), (1, parameters.clone()));
@@ -271,40 +271,81 @@ fn the_observer_may_end_the_training() {
 }
 
 #[test]
-fn divergence_is_an_error_with_its_step_and_leaves_finite_parameters() {
+fn divergence_is_an_error_with_its_step_and_layer_and_leaves_finite_parameters() {
     let network = Network::new([3], [dense(20), tanh(), dense(2)]).unwrap();
     let (x, y) = (normals::<f64>(1, 0, 12), normals::<f64>(1, 1, 8));
     let mut trainer = Trainer::new(&network, &network.init(1).unwrap(), Loss::SquaredError);
     let mut taken = 0;
-    let sgd = Sgd { rate: 1e4, batch: None, steps: 1000, seed: 0 };
-    let error = train(&mut trainer, &x, &y, sgd, |step, _| {
+    let plan = Plan { rate: 1e4, steps: 1000, ..ALL };
+    let error = train(&mut trainer, &x, &y, &plan, |step, _| {
         taken = step;
         Continue(())
     })
     .unwrap_err();
     assert!(taken > 1 && error.step == taken && error.loss == f64::INFINITY && error.rate == 1e4, "{error:?} after {taken} steps");
-    assert_eq!(error.to_string(), format!("training diverged: the loss is inf at step {taken}; lower the rate, which is 10000"));
+    // Outputs of 10¹⁵⁴ are finite, their squares are not.
+    assert_eq!(error.place, Place::Loss);
+    assert_eq!(error.to_string(), format!("training stopped at step {taken}: the loss is not finite; lower the rate, which is 10000"));
     assert!(trainer.parameters().iter().flatten().all(|v| v.is_finite()));
+    assert_eq!(trainer.steps(), taken);
 
-    // A target that is not a number.
+    // A target, or an input, that is not a number.
     let parameters = network.init(1).unwrap();
     let mut trainer = Trainer::new(&network, &parameters, Loss::SquaredError);
-    let error = train(&mut trainer, &x[..3], &[0.0, f64::NAN], ALL, |_, _| Continue(())).unwrap_err();
-    assert!(error.step == 0 && error.loss.is_nan());
+    let error = train(&mut trainer, &x[..3], &[0.0, f64::NAN], &ALL, |_, _| Continue(())).unwrap_err();
+    assert!(error.step == 0 && error.loss.is_nan() && error.place == Place::Targets);
+    assert_eq!(error.to_string(), "training stopped at step 0: a target is not finite; replace it or drop it");
+    let error = trainer.step(&[0.0, f64::NAN, 0.0], &[0.0, 0.0], 0.1).unwrap_err();
+    assert_eq!(error.place, Place::Inputs);
     assert_eq!(trainer.parameters(), parameters);
+}
+
+#[test]
+fn the_first_layer_that_is_not_finite_is_named() {
+    let block = residual([relu(), dense(4)]);
+    let network = Network::new([3], [dense(4), block, relu(), dense(2)]).unwrap();
+    let (x, y) = (normals::<f64>(1, 0, 12), normals::<f64>(1, 1, 8));
+    for (parameter, layer) in
+        [(0, "layers[0] (dense)"), (1, "layers[0] (dense)"), (2, "layers[1].layers[1] (dense)"), (5, "layers[3] (dense)")]
+    {
+        for value in [f64::NAN, f64::INFINITY] {
+            let mut parameters = network.init::<f64>(1).unwrap();
+            parameters[parameter][0] = value;
+            let mut trainer = Trainer::new(&network, &parameters, Loss::SquaredError);
+            let error = trainer.step(&x, &y, 0.1).unwrap_err();
+            assert_eq!((error.step, error.place), (0, Place::Layer(layer.into())), "{value} in parameter {parameter}");
+        }
+    }
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_is_named_where_it_began() {
+    // f = a·(b·x): the loss is about ½, ∂L/∂b = a·x·(f − y) overflows and ∂L/∂a = b·x·(f − y) does not.
+    let network = Network::new([1], [dense(1).without_bias(), dense(1).without_bias()]).unwrap();
+    let mut trainer = Trainer::new(&network, &[vec![0.0_f32], vec![1e38]], Loss::SquaredError);
+    let error = trainer.step(&[1e3], &[1.0], 1e-3).unwrap_err();
+    let (parameter, layer) = ("0.weight".to_string(), "layers[0] (dense)".to_string());
+    assert_eq!(error.place, Place::Gradient { parameter, layer });
+    assert!(error.to_string().contains("the gradient of `0.weight` in layers[0] (dense) is not finite"), "{error}");
+    assert_eq!(error.loss, 0.5);
 }
 
 #[test]
 fn a_step_that_overflows_is_not_taken() {
     // The loss, ½·10³⁸, is a finite f32; the step, 10¹⁰·10¹⁹·10¹⁰, is not.
     let network = Network::new([1], [dense(1).without_bias()]).unwrap();
+    let place = Place::Parameter { parameter: "0.weight".into(), layer: "layers[0] (dense)".into() };
     let mut trainer = Trainer::new(&network, &[vec![0.0_f32]], Loss::SquaredError);
-    let sgd = Sgd { rate: 1e10, batch: None, steps: 3, seed: 0 };
-    let error = train(&mut trainer, &[1e10], &[1e19], sgd, |_, _| Continue(())).unwrap_err();
-    assert_eq!(error, Diverged { step: 0, loss: f64::INFINITY, rate: 1e10 });
+    let plan = Plan { rate: 1e10, steps: 3, ..ALL };
+    let error = train(&mut trainer, &[1e10], &[1e19], &plan, |_, _| Continue(())).unwrap_err();
+    assert_eq!(error, Diverged { step: 0, loss: f64::from(0.5 * 1e19_f32 * 1e19), rate: 1e10, place: place.clone() });
     assert_eq!(trainer.parameters(), [[0.0]]);
     let mut trainer = Trainer::new(&network, &[vec![0.0_f64]], Loss::SquaredError);
-    assert_eq!(trainer.step(&[1.0], &[1.0], f64::NAN), f64::INFINITY);
+    assert_eq!(trainer.step(&[1.0], &[1.0], f64::NAN).unwrap_err().place, place);
+    assert_eq!((trainer.parameters(), trainer.steps()), (vec![vec![0.0]], 0));
+    // Under Adam the mean square of gradients overflows first.
+    let mut trainer = Trainer::new(&network, &[vec![0.0_f32]], Loss::SquaredError).with_optimizer(Optimizer::ADAM);
+    assert_eq!(trainer.step(&[1e10], &[1e19], 1e-3).unwrap_err().place, place);
     assert_eq!(trainer.parameters(), [[0.0]]);
 }
 
@@ -313,14 +354,14 @@ fn no_examples_and_no_steps_change_nothing() {
     let network = Network::new([2], [dense(3), relu(), dense(1)]).unwrap();
     let parameters = network.init::<f64>(1).unwrap();
     for loss in [Loss::SquaredError, Loss::CrossEntropy] {
-        for (x, y, sgd) in [
+        for (x, y, plan) in [
             (&[][..], &[][..], ALL),
-            (&[], &[], Sgd { batch: Some(4), ..ALL }),
-            (&[], &[], Sgd { batch: Some(0), ..ALL }),
-            (&[1.0, 2.0], &[1.0], Sgd { steps: 0, ..ALL }),
+            (&[], &[], Plan { batch: Some(4), ..ALL }),
+            (&[], &[], Plan { batch: Some(0), ..ALL }),
+            (&[1.0, 2.0], &[1.0], Plan { steps: 0, ..ALL }),
         ] {
             let mut trainer = Trainer::new(&network, &parameters, loss);
-            train(&mut trainer, x, y, sgd, |_, _| Continue(())).unwrap();
+            train(&mut trainer, x, y, &plan, |_, _| Continue(())).unwrap();
             assert_eq!(trainer.parameters(), parameters);
             assert!(trainer.outputs(&[]).is_empty());
         }
@@ -330,7 +371,7 @@ fn no_examples_and_no_steps_change_nothing() {
 fn train_on(x: &[f64], y: &[f64], batch: Option<usize>) {
     let network = Network::new([2], [dense(3)]).unwrap();
     let mut trainer = Trainer::new(&network, &network.init(1).unwrap(), Loss::SquaredError);
-    let _ = train(&mut trainer, x, y, Sgd { batch, ..ALL }, |_, _| Continue(()));
+    let _ = train(&mut trainer, x, y, &Plan { batch, ..ALL }, |_, _| Continue(()));
 }
 
 #[test]

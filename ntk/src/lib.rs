@@ -5,7 +5,8 @@
 //! several ways to it, and what it predicts.
 //!
 //! - [`empirical_ntk`]: of a finite network, by explicit Jacobians (the reference), by products with vectors, or by the structure of its
-//!   layers (the fast one); [`empirical_nngp`]: the kernel of its outputs.
+//!   layers (the fast one); [`empirical_nngp`]: the kernel of its outputs;
+//!   [`largest_eigenvalue`] and [`largest_stable_rate`]: where gradient descent becomes unstable, without the kernel in memory.
 //! - [`InfiniteKernel`]: NNGP and NTK of the same description at infinite width, in closed form or, for [`Smooth`] functions, by series.
 //! - [`Spectrum`]: eigenvalues and eigenvectors of a kernel.
 //! - [`Flow`]: what gradient flow makes of a network whose kernel stays as it is, at any time.
@@ -23,7 +24,8 @@ mod spectrum;
 pub use empirical::{
     AlongTraining, Cost, EigenRequest, EmpiricalError, Estimate, Finite, Function, Jacobian, Kernel, Machine, Moment, Operator, Order,
     Outputs, Plan, PlannedParameter, Real, Request, Strategy, Tile, TopEigenvalues, alignment, diagonal, distance, empirical_nngp,
-    empirical_ntk, empirical_ntk_in_blocks, estimate, gradient_norms, jacobian, kernel, largest_eigenvalues, plan,
+    empirical_ntk, empirical_ntk_in_blocks, estimate, gradient_norms, jacobian, kernel, largest_eigenvalue, largest_eigenvalues,
+    largest_stable_rate, plan,
 };
 pub use ensemble::{Blocks, Gaussian, nngp_ensemble, ntk_ensemble, ntkgp_posterior};
 pub use infinite::{Diagonals, InfiniteKernel, Kernels, NoLimit, SeriesTooLong, Smooth, dual};

@@ -291,15 +291,8 @@ fn networks_without_a_limit_are_refused_by_name() {
 }
 
 #[test]
-fn layers_without_a_rule_here_are_refused_by_name() {
-    use nn::{avg_pool, conv, flatten, global_avg_pool, layer_norm, max_pool, sum_pool};
-    let image = |layer: Layer| Network::new([4, 4, 2], [layer, flatten(), dense(3)]).unwrap();
-    for layer in [conv(2, [3, 3]), avg_pool([2, 2]), sum_pool([2, 2]), max_pool([2, 2]), global_avg_pool(), flatten()] {
-        let error = InfiniteKernel::new(&image(layer.clone())).unwrap_err();
-        let place = format!("layers[0] ({})", layer.type_name());
-        assert_eq!(error.to_string(), format!("{place}: this layer is not available at infinite width yet"));
-        assert_eq!(error, NoLimit::NotYet { place });
-    }
+fn layer_norms_are_refused_where_their_input_is_not_gaussian() {
+    use nn::layer_norm;
     let (error, text) = refusal([dense(4), residual([relu(), layer_norm(), dense(4)]), dense(1)]);
     assert!(matches!(error, NoLimit::NotGaussian { .. }), "{text}");
     assert!(text.starts_with("layers[1].layers[1] (layer_norm): a layer norm needs a Gaussian input"), "{text}");

@@ -69,13 +69,56 @@ pub fn gram<T: Float>(a: Mat<T>, to: Accumulate, c: MatMut<T>) {
 /// If the shapes do not fit.
 #[track_caller]
 pub fn gram_at<T: Float>(level: Level, a: Mat<T>, to: Accumulate, c: MatMut<T>) {
+    gram_task(level, a, to, None, c);
+}
+
+/// c ← f(a·aᵀ), where f changes the entries of the upper triangle a block at a time, while they are in a core's second cache, before they are
+/// copied to the lower one: `f(rows, columns, block)`.
+///
+/// Of a block on the diagonal, whose rows are columns too, only what is not below the diagonal i = j counts; below it stands anything. Blocks
+/// come in any order and from all threads. An entry may depend on its row and column, and on no other entry.
+///
+/// ```
+/// use simd::{Mat, MatMut, gram_then};
+/// let mut c = [0.0; 4];
+/// // The distances between two points, from |x|² + |y|² − 2 x·y.
+/// let (a, squares) = ([3.0, 0.0, 0.0, 4.0], [9.0, 16.0]);
+/// gram_then(Mat::new(&a, 2, 2), MatMut::new(&mut c, 2, 2), &|rows, columns, mut block: MatMut<f64>| {
+///     for (i, x) in rows.clone().enumerate() {
+///         for (j, y) in columns.clone().enumerate() {
+///             let distance: f64 = squares[x] + squares[y] - 2.0 * block.at(i, j);
+///             block.set(i, j, distance.sqrt());
+///         }
+///     }
+/// });
+/// assert_eq!(c, [0.0, 5.0, 5.0, 0.0]);
+/// ```
+///
+/// # Panics
+/// If the shapes do not fit.
+#[track_caller]
+pub fn gram_then<T: Float>(a: Mat<T>, c: MatMut<T>, f: &(dyn Fn(Range<usize>, Range<usize>, MatMut<T>) + Sync)) {
+    gram_then_at(Level::best(), a, c, f);
+}
+
+/// [`gram_then`] with the instructions of a given level.
+///
+/// # Panics
+/// If the shapes do not fit.
+#[track_caller]
+pub fn gram_then_at<T: Float>(level: Level, a: Mat<T>, c: MatMut<T>, f: &(dyn Fn(Range<usize>, Range<usize>, MatMut<T>) + Sync)) {
+    gram_task(level, a, Accumulate::Set, Some(f), c);
+}
+
+#[track_caller]
+fn gram_task<T: Float>(level: Level, a: Mat<T>, to: Accumulate, then: Option<Then<T>>, c: MatMut<T>) {
     let (m, k) = (a.rows(), a.cols());
     assert!(c.rows() == m && c.cols() == m, "the Gram matrix of {m} × {k} into {} × {}", c.rows(), c.cols());
     let alone = m.saturating_mul(m).saturating_mul(k) < ALONE;
     let width = width_at::<T>(level);
     let mut memory = Scratch::take(pair_len(a, a, width));
     let (left, right) = pack_pair(level, alone, a, a, width, &mut memory);
-    let work = Work::Gram { left, right, depth: k, to };
+    let work = Work::Gram { left, right, depth: k, to, then };
     let side = side(GRAM_BLOCK, m, alone, width);
     square(&Task { level, work, block: (side, side), entries: 1, alone, mirrored: true }, 0..m, c);
 }
@@ -184,9 +227,12 @@ struct Task<'a, T: Float> {
     mirrored: bool,
 }
 
+/// What is done to a block of rows and columns of a Gram matrix.
+type Then<'a, T> = &'a (dyn Fn(Range<usize>, Range<usize>, MatMut<T>) + Sync);
+
 enum Work<'a, T: Float> {
-    /// c ← a·aᵀ or c ← c + a·aᵀ.
-    Gram { left: Left<'a, T>, right: Panels<'a, T>, depth: usize, to: Accumulate },
+    /// c ← a·aᵀ or c ← c + a·aᵀ, and then what is done to it.
+    Gram { left: Left<'a, T>, right: Panels<'a, T>, depth: usize, to: Accumulate, then: Option<Then<'a, T>> },
     /// A [`Term`]: both sides of the Gram matrix of features and of that of cotangents, with their lengths of a row.
     Kernel { x: (Left<'a, T>, Panels<'a, T>, usize), g: (Left<'a, T>, Panels<'a, T>, usize), scale: T, shift: T, outputs: usize },
 }
@@ -316,9 +362,14 @@ impl<T: Float> Task<'_, T> {
     }
 
     /// Computes a block, or with `upper` at least what is not below its diagonal i = j.
-    fn compute(&self, i: &Range<usize>, j: &Range<usize>, upper: bool, c: MatMut<T>) {
+    fn compute(&self, i: &Range<usize>, j: &Range<usize>, upper: bool, mut c: MatMut<T>) {
         match self.work {
-            Work::Gram { left, right, depth, to } => self.product(left, right, i.clone(), j.clone(), depth, to, upper, c),
+            Work::Gram { left, right, depth, to, then } => {
+                self.product(left, right, i.clone(), j.clone(), depth, to, upper, c.reborrow());
+                if let Some(then) = then {
+                    then(i.clone(), j.clone(), c);
+                }
+            }
             Work::Kernel { x: (x_left, x_right, k), g: (g_left, g_right, l), scale, shift, outputs: o } => {
                 let (m, n) = (i.len(), j.len());
                 let mut memory = Scratch::take(m * n * (1 + o * o));

@@ -3,7 +3,7 @@
 //! **Views.** A [`Mat`] is read and a [`MatMut`] written: a first element, two sizes and two strides. That every element lies
 //! in the data, and that no two elements of a `MatMut` share a place, is proved when the view is made.
 //!
-//! **Products.** [`product`] is c ← a·b or c ← c + a·b, [`gram`] c ← a·aᵀ, and [`gram_hadamard`] the kernel of a network,
+//! **Products.** [`product`] is c ← a·b or c ← c + a·b, [`gram`] c ← a·aᵀ, [`gram_then`] with a map while blocks are in cache, and [`gram_hadamard`] the kernel of a network,
 //! θ ← θ + Σ (scale·x1·x2ᵀ + shift) ∘ g1·g2ᵀ over its layers. All end in one microkernel (`tile`). A sum over k is cut into
 //! pieces of 256, summed in order and added in order, wherever the element stands: so it has the same bits however rows and
 //! columns are cut, and threads, which share rows and columns and never a sum, do not show. A warm call allocates nothing:
@@ -66,7 +66,10 @@ pub use conv::{
     conv_input_gradient_at, conv_weight_gradient, conv_weight_gradient_at, patches,
 };
 pub use float::Float;
-pub use gram::{Factors, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric, gram_hadamard_symmetric_at};
+pub use gram::{
+    Factors, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric, gram_hadamard_symmetric_at, gram_then,
+    gram_then_at,
+};
 pub use huge::in_large_pages;
 pub use level::{Avx2, Avx512, Kernel, Level, NoSuchLevel};
 pub use map::{acos_sin, acos_sin_at, map, map_affine, map_affine_at, map_at, slope, slope_at};

@@ -8,6 +8,7 @@ use common::{LAYS, Lay, Owned, same_with_any_number_of_threads};
 use proptest::prelude::*;
 use simd::{
     Accumulate, Factors, Float, Level, Mat, MatMut, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric_at,
+    gram_then_at,
 };
 
 fn dot<T: Float>(a: &Owned<T>, i: usize, b: &Owned<T>, j: usize) -> f64 {
@@ -24,6 +25,26 @@ fn check_gram<T: Float>(level: Level, m: usize, k: usize, lays: [Lay; 2], to: Ac
         for j in 0..m {
             let start = if to == Accumulate::Add { before.at(i.min(j), i.max(j)) } else { 0.0 };
             assert_eq!(c.at(i, j), start + dot(&a, i, &a, j), "{level} {} {m} × {k} {lays:?} {to:?} at {i}, {j}", T::NAME);
+        }
+    }
+    assert!(c.gaps_are_untouched());
+
+    // A map of blocks, which may spoil what lies below the diagonal.
+    let of_pair = |i: usize, j: usize| (3 * i + 5 * j) as f64;
+    let mut c = before.clone();
+    gram_then_at(level, a.mat(), c.mat_mut(), &|rows, columns, mut block: MatMut<T>| {
+        assert_eq!((block.rows(), block.cols()), (rows.len(), columns.len()));
+        for (r, i) in rows.clone().enumerate() {
+            for (s, j) in columns.clone().enumerate() {
+                let value = if i > j { T::of(f64::NAN) } else { block.at(r, s) + T::of(of_pair(i, j)) };
+                block.set(r, s, value);
+            }
+        }
+    });
+    for i in 0..m {
+        for j in 0..m {
+            let wanted = dot(&a, i, &a, j) + of_pair(i.min(j), i.max(j));
+            assert_eq!(c.at(i, j), wanted, "{level} {} {m} × {k} {lays:?} mapped at {i}, {j}", T::NAME);
         }
     }
     assert!(c.gaps_are_untouched());

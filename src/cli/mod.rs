@@ -1,7 +1,9 @@
 //! Arguments, exit codes, and what all commands have in common.
 
+mod bench;
 mod kernel;
 mod report;
+mod train;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
@@ -20,7 +22,7 @@ use tangents::progress::Progress;
     about,
     max_term_width = 110,
     override_usage = "tangents [OPTIONS] [COMMAND]",
-    after_help = "`tangents report --help` and `tangents kernel --help` list the options of each command."
+    after_help = "`tangents COMMAND --help` lists the options of a command."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -49,6 +51,10 @@ enum Command {
     Report(report::Arguments),
     /// Compute a kernel between two sets of inputs.
     Kernel(kernel::Arguments),
+    /// Train a network, from files to a file of weights.
+    Train(Box<train::Arguments>),
+    /// Time the work loads that other libraries are timed on.
+    Bench(bench::Arguments),
 }
 
 /// Why a command did not do its work.
@@ -106,6 +112,8 @@ pub(crate) fn run() -> ExitCode {
     let done = match arguments.command {
         Command::Report(arguments) => report::run(&arguments, &progress),
         Command::Kernel(arguments) => kernel::run(&arguments, &progress),
+        Command::Train(arguments) => train::run(&arguments, json, &progress),
+        Command::Bench(arguments) => bench::run(&arguments, &progress),
     };
     match done.and_then(|summary| summary.map_or(Ok(()), |summary| print(&summary, json))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -136,7 +144,11 @@ fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
 }
 
 fn print(summary: &Summary, json: bool) -> Result<(), Failure> {
-    let mut text = if json { summary.json.to_string() } else { summary.text.clone() };
+    print_line(if json { summary.json.to_string() } else { summary.text.clone() })
+}
+
+/// A line on stdout, which whoever reads it sees at once.
+fn print_line(mut text: String) -> Result<(), Failure> {
     text.push('\n');
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -2,7 +2,7 @@
 
 use super::{ExperimentError, Problem, double, finite, single};
 use crate::progress::{Progress, Stage};
-use nn::{Loss, Sgd, Trainer, train};
+use nn::{Loss, Plan, Trainer, train};
 use ntk::{Flow, InfiniteKernel, Outputs, Time};
 use serde::Serialize;
 use simd::{Accumulate, Mat, MatMut};
@@ -92,9 +92,9 @@ pub fn generalization(
 
     stage.message("training the network");
     let mut trainer = Trainer::new(&network, &parameters, Loss::SquaredError);
-    let sgd = Sgd { rate: settings.fraction / problem.curvature()?, batch: Some(settings.batch), steps, seed: 0 };
+    let plan = Plan { rate: settings.fraction / problem.curvature()?, batch: Some(settings.batch), steps, ..Plan::default() };
     let mut history = Vec::new();
-    train(&mut trainer, &x, &y, sgd, |step, trainer| {
+    train(&mut trainer, &x, &y, &plan, |step, trainer| {
         if step % steps_per_epoch == 0 {
             let train = wrong(&double(trainer.outputs(&x)), &train_set.labels);
             let test = wrong(&double(trainer.outputs(&x_test)), &test_set.labels);
@@ -131,7 +131,7 @@ pub fn generalization(
     let flow = Flow::new(Mat::new(&start.0, n, n), 0.0)?;
     let f0 = (double(&network.apply(&parameters, &x)), double(&network.apply(&parameters, &x_test)));
     // A step on a batch is on average a step of rate/N on the sum over all examples.
-    let closed_form = from(&flow, Time::Steps { rate: sgd.rate / n as f64, steps: steps as u64 }, &start, &f0)?;
+    let closed_form = from(&flow, Time::Steps { rate: plan.rate / n as f64, steps: steps as u64 }, &start, &f0)?;
     let before = from(&flow.with_ridge(settings.ridge)?, Time::Infinite, &start, &zero)?;
     stage.step();
     let after = regression(own(&trained)?, &stage)?;

@@ -2,7 +2,7 @@
 
 use super::{ExperimentError, LARGEST_KERNEL, Problem, double, finite, root_mean_square, single, watched};
 use crate::progress::Progress;
-use nn::{Loss, Sgd, Trainer, train};
+use nn::{Loss, Plan, Trainer, train};
 use ntk::{Outputs, Spectrum, full_matrix};
 use serde::Serialize;
 use simd::{Accumulate, Mat, MatMut};
@@ -83,13 +83,13 @@ pub fn learning(problem: &Problem, settings: &LearningSettings, progress: &Progr
     let eigenvalues = spectrum.values().to_vec();
 
     let time_step = settings.fraction / eigenvalues[0];
-    let sgd = Sgd { rate: time_step * n as f64, batch: None, steps: settings.steps, seed: 0 };
+    let plan = Plan { rate: time_step * n as f64, steps: settings.steps, ..Plan::default() };
     let steps = watched(settings.steps, 8);
     // By watched time and direction: vᵀ(f − y).
     let mut residuals: Vec<Vec<f64>> = Vec::new();
     let stage = progress.stage("directions of Θ, trained", settings.steps as u64);
     let mut trainer = Trainer::new(&network, &parameters, Loss::SquaredError);
-    train(&mut trainer, &x, &y, sgd, |step, trainer| {
+    train(&mut trainer, &x, &y, &plan, |step, trainer| {
         if steps.binary_search(&step).is_ok() {
             let f = trainer.outputs(&x);
             let residual: Vec<f64> = f.iter().zip(y64).map(|(&f, y)| f64::from(f) - y).collect();

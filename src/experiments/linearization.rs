@@ -2,7 +2,7 @@
 
 use super::{ExperimentError, LARGEST_KERNEL, Line, Problem, double, finite, relative_distance, root_mean_square, single, watched};
 use crate::progress::Progress;
-use nn::{Loss, Sgd, Trainer, train};
+use nn::{Loss, Plan, Trainer, train};
 use ntk::{Flow, Outputs, Spectrum, Time, full_matrix};
 use serde::Serialize;
 use simd::Mat;
@@ -131,8 +131,8 @@ pub fn linearization(problem: &Problem, settings: &LinearizationSettings, progre
 
             let (mut seen, mut seen_test) = (Vec::new(), Vec::new());
             let mut trainer = Trainer::new(&network, &parameters, Loss::SquaredError);
-            let sgd = Sgd { rate, batch: None, steps: settings.steps, seed: 0 };
-            train(&mut trainer, &x, &y, sgd, |step, trainer| {
+            let plan = Plan { rate, steps: settings.steps, ..Plan::default() };
+            train(&mut trainer, &x, &y, &plan, |step, trainer| {
                 if steps.binary_search(&step).is_ok() {
                     seen.push(double(trainer.outputs(&x)));
                     seen_test.push(double(trainer.outputs(&x_test)));

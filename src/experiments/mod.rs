@@ -8,6 +8,7 @@ mod fit;
 mod generalization;
 mod learning;
 mod linearization;
+mod widths;
 
 use crate::data::{DataError, Dataset};
 use autodiff::Refusal;
@@ -22,6 +23,7 @@ pub use fit::{Line, median};
 pub use generalization::{Generalization, GeneralizationSettings, Method, generalization};
 pub use learning::{Direction, Learning, LearningSettings, learning};
 pub use linearization::{Linearization, LinearizationSettings, Run, Trajectory, linearization};
+pub use widths::{CoordinateCheck, CoordinateSettings, Transfer, TransferSettings, coordinate_check, transfer};
 
 /// Why an experiment could not be carried out.
 #[derive(Clone, Debug, Error, PartialEq)]

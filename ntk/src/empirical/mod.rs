@@ -13,6 +13,7 @@ mod plan;
 mod products;
 mod reduce;
 mod request;
+mod stability;
 mod structured;
 mod uses;
 
@@ -30,6 +31,7 @@ pub use operator::Operator;
 pub use plan::{Order, Plan, PlannedParameter, plan};
 pub use reduce::{Kernel, Outputs};
 pub use request::{EmpiricalError, Request, Tile};
+pub use stability::{largest_eigenvalue, largest_stable_rate};
 
 /// A real scalar: `f32` or `f64`.
 pub trait Real: Scalar + Float {}

@@ -1,6 +1,9 @@
 //! Kernels that are larger than memory, rows by rows.
 
-use super::{InfiniteKernel, Inputs, Kernels};
+use super::hermite::SeriesTooLong;
+use super::images::{Images, Precision};
+use super::stage::{Affine, Stage};
+use super::{Body, InfiniteKernel, Inputs, Kernels, row};
 use rayon::prelude::*;
 use simd::{Accumulate, Float, Mat, MatMut, product};
 use std::ops::Range;
@@ -42,50 +45,96 @@ impl InfiniteKernel {
         mut each: impl FnMut(Range<usize>, Kernels<T>) -> Result<(), E>,
     ) -> Result<(), E> {
         assert!(rows > 0, "a block has at least one row");
-        let inputs = |x| self.inputs(x).unwrap_or_else(|error| panic!("{error}"));
-        let (one, two) = (inputs(x1), x2.map(inputs));
-        for start in (0..one.rows).step_by(rows) {
-            let block = start..(start + rows).min(one.rows);
-            let kernels = match &two {
-                Some(two) => self.block(&one, block.clone(), two, 0),
-                None => self.block(&one, block.clone(), &one, start),
-            };
-            each(block, kernels)?;
-        }
-        Ok(())
-    }
-
-    /// Rows of the kernel; columns before `first` are computed as the other triangle, and so are those of the block below its diagonal.
-    fn block<T: Float>(&self, one: &Inputs<T>, block: Range<usize>, two: &Inputs<T>, first: usize) -> Kernels<T> {
-        let (n1, n2) = (block.len(), two.rows);
-        let symmetric = std::ptr::eq(one, two);
-        let mut kernels = Kernels { n1, n2, nngp: vec![T::ZERO; n1 * n2], ntk: vec![T::ZERO; n1 * n2] };
-        product(one.rows_of(block.clone()), two.directions().t(), Accumulate::Set, MatMut::new(&mut kernels.nngp, n1, n2));
-        let rows = kernels.nngp.par_chunks_mut(n2.max(1)).zip(kernels.ntk.par_chunks_mut(n2.max(1))).enumerate();
-        rows.with_max_len(4).for_each(|(k, (nngp, ntk))| {
-            let i = block.start + k;
-            let from = if symmetric { i } else { 0 };
-            self.row(one, i, two, from..n2, &mut nngp[from..], &mut ntk[from..]);
-        });
-        if symmetric {
-            // The columns before: row j of the kernel at the columns of the block, turned over.
-            let end = block.end;
-            let mut turned = Kernels { n1: end, n2: n1, nngp: vec![T::ZERO; end * n1], ntk: vec![T::ZERO; end * n1] };
-            product(one.rows_of(0..end), one.rows_of(block.clone()).t(), Accumulate::Set, MatMut::new(&mut turned.nngp, end, n1));
-            let columns = turned.nngp.par_chunks_mut(n1).zip(turned.ntk.par_chunks_mut(n1)).enumerate();
-            columns.with_max_len(4).for_each(|(j, (nngp, ntk))| {
-                let from = j.max(first) - first;
-                self.row(one, j, one, first + from..end, &mut nngp[from..], &mut ntk[from..]);
-            });
-            for k in 0..n1 {
-                for j in 0..first + k {
-                    kernels.nngp[k * n2 + j] = turned.nngp[j * n1 + k];
-                    kernels.ntk[k * n2 + j] = turned.ntk[j * n1 + k];
+        self.check(x1);
+        x2.iter().for_each(|&x2| self.check(x2));
+        match &self.body {
+            Body::Features(stages) => {
+                let inputs = |x| Inputs::new(x, stages).unwrap_or_else(|error| panic!("{error}"));
+                let (one, two) = (inputs(x1), x2.map(inputs));
+                for start in (0..one.rows).step_by(rows) {
+                    let rows = start..(start + rows).min(one.rows);
+                    let kernels = match &two {
+                        Some(two) => block(stages, &one, rows.clone(), two, 0),
+                        None => block(stages, &one, rows.clone(), &one, start),
+                    };
+                    each(rows, kernels)?;
+                }
+            }
+            Body::Images(images) => {
+                for start in (0..x1.rows()).step_by(rows) {
+                    let rows = start..(start + rows).min(x1.rows());
+                    let block = block_of_images(images, x1, rows.clone(), x2, self.channels_first());
+                    each(rows, block.unwrap_or_else(|error| panic!("{error}")))?;
                 }
             }
         }
-        kernels
+        Ok(())
     }
+}
+
+fn block_of_images<T: Float>(
+    images: &Images,
+    x1: Mat<T>,
+    rows: Range<usize>,
+    x2: Option<Mat<T>>,
+    channels_first: bool,
+) -> Result<Kernels<T>, SeriesTooLong> {
+    let (n1, n2) = (rows.len(), x2.map_or(x1.rows(), |x2| x2.rows()));
+    let mut block = Kernels { n1, n2, nngp: vec![T::ZERO; n1 * n2], ntk: vec![T::ZERO; n1 * n2] };
+    let mut write = |i: usize, j: usize, k: f64, theta: f64| {
+        let at = (i - rows.start) * n2 + j;
+        (block.nngp[at], block.ntk[at]) = (T::of(k), T::of(theta));
+    };
+    let precision = Precision::of::<T>();
+    let one = super::images::Inputs { number: &|i, k| x1.at(i, k).to_f64(), channels_first };
+    let quiet = &mut |_| ();
+    if let Some(x2) = x2 {
+        let two = super::images::Inputs { number: &|i, k| x2.at(i, k).to_f64(), channels_first };
+        images.pairs(precision, (&one, rows.clone()), Some((&two, 0..n2)), &mut write, quiet)?;
+        return Ok(block);
+    }
+    // A pair has the example with the smaller number first, here as in the whole kernel.
+    let mut turned = |i: usize, j: usize, k: f64, theta: f64| write(j, i, k, theta);
+    images.pairs(precision, (&one, 0..rows.start), Some((&one, rows.clone())), &mut turned, quiet)?;
+    let mut both = |i: usize, j: usize, k: f64, theta: f64| {
+        write(i, j, k, theta);
+        write(j, i, k, theta);
+    };
+    images.pairs(precision, (&one, rows.clone()), None, &mut both, quiet)?;
+    images.pairs(precision, (&one, rows.clone()), Some((&one, rows.end..n2)), &mut write, quiet)?;
+    Ok(block)
+}
+
+/// Rows of the kernel; columns before `first` are computed as the other triangle, and so are those of the block below its diagonal.
+fn block<T: Float>(stages: &[Stage<Affine>], one: &Inputs<T>, block: Range<usize>, two: &Inputs<T>, first: usize) -> Kernels<T> {
+    let (n1, n2) = (block.len(), two.rows);
+    let symmetric = std::ptr::eq(one, two);
+    let mut kernels = Kernels { n1, n2, nngp: vec![T::ZERO; n1 * n2], ntk: vec![T::ZERO; n1 * n2] };
+    product(one.rows_of(block.clone()), two.directions().t(), Accumulate::Set, MatMut::new(&mut kernels.nngp, n1, n2));
+    let rows = kernels.nngp.par_chunks_mut(n2.max(1)).zip(kernels.ntk.par_chunks_mut(n2.max(1))).enumerate();
+    rows.with_max_len(4).for_each(|(k, (nngp, ntk))| {
+        let i = block.start + k;
+        let from = if symmetric { i } else { 0 };
+        row(stages, one, i, two, from..n2, &mut nngp[from..], &mut ntk[from..]);
+    });
+    if symmetric {
+        // The columns before: row j of the kernel at the columns of the block, turned over.
+        let end = block.end;
+        let mut turned = Kernels { n1: end, n2: n1, nngp: vec![T::ZERO; end * n1], ntk: vec![T::ZERO; end * n1] };
+        product(one.rows_of(0..end), one.rows_of(block.clone()).t(), Accumulate::Set, MatMut::new(&mut turned.nngp, end, n1));
+        let columns = turned.nngp.par_chunks_mut(n1).zip(turned.ntk.par_chunks_mut(n1)).enumerate();
+        columns.with_max_len(4).for_each(|(j, (nngp, ntk))| {
+            let from = j.max(first) - first;
+            row(stages, one, j, one, first + from..end, &mut nngp[from..], &mut ntk[from..]);
+        });
+        for k in 0..n1 {
+            for j in 0..first + k {
+                kernels.nngp[k * n2 + j] = turned.nngp[j * n1 + k];
+                kernels.ntk[k * n2 + j] = turned.ntk[j * n1 + k];
+            }
+        }
+    }
+    kernels
 }
 
 impl<T: Float> Inputs<T> {

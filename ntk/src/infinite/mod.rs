@@ -4,19 +4,23 @@ mod blocks;
 mod dual;
 mod gelu;
 mod hermite;
+mod images;
+mod loops;
 mod norms;
+mod one;
 mod pair;
 mod rows;
 mod series;
 mod stage;
 mod waves;
 
-use nn::{Activation, Network};
+use images::{Images, Precision};
+use nn::{Activation, Layout, Network};
 use norms::{Norms, trace};
 use rayon::prelude::*;
 use rows::{Pairs, Strip};
 use simd::{Accumulate, Float, Mat, MatMut, gram, product};
-use stage::{Stage, closed, stages};
+use stage::{Affine, Stage, closed, of_features, places, stages};
 use std::ops::Range;
 
 pub use dual::dual;
@@ -83,7 +87,14 @@ pub use stage::NoLimit;
 #[derive(Clone, Debug, PartialEq)]
 pub struct InfiniteKernel {
     network: Network,
-    stages: Vec<Stage>,
+    body: Body,
+}
+
+/// The layers of a network of features, whose pairs have one angle, or of one of images, whose pairs have one for each pair of places.
+#[derive(Clone, Debug, PartialEq)]
+enum Body {
+    Features(Vec<Stage<Affine>>),
+    Images(Images),
 }
 
 /// Both kernels between two sets of inputs, or of one set with itself.
@@ -111,6 +122,9 @@ pub struct Diagonals<T> {
 /// Columns that go through all layers together: their state stays in a core's first cache.
 const STRIP: usize = 512;
 
+/// Numbers of the widest vector.
+const LANES: usize = 16;
+
 /// From this |cos t| on the angle is computed from the difference (or sum) of the inputs. Below it, reading it from the
 /// product costs less than two digits.
 const NEARLY_PARALLEL: f64 = 0.99;
@@ -128,7 +142,15 @@ impl InfiniteKernel {
     /// # Errors
     /// If the network has no limit, naming the layer and the reason.
     pub fn new(network: &Network) -> Result<Self, NoLimit> {
-        Ok(InfiniteKernel { stages: stages(network)?, network: network.clone() })
+        let stages = stages(network)?;
+        let body = match of_features(&stages) {
+            Some(stages) => Body::Features(stages),
+            None => {
+                let (image, channels) = places(network);
+                Body::Images(Images::new(stages, image, channels))
+            }
+        };
+        Ok(InfiniteKernel { body, network: network.clone() })
     }
 
     /// The same network with a function of the user's in the place of one of its activations, wherever that stands.
@@ -152,7 +174,10 @@ impl InfiniteKernel {
     #[must_use]
     pub fn replacing(mut self, activation: impl Into<Activation>, function: &Smooth) -> Self {
         let activation = activation.into();
-        let count = closed(activation).map_or(0, |closed| stage::replace(&mut self.stages, &closed, function));
+        let count = closed(activation).map_or(0, |closed| match &mut self.body {
+            Body::Features(stages) => stage::replace(stages, &closed, function),
+            Body::Images(images) => stage::replace(images.stages_mut(), &closed, function),
+        });
         assert!(count > 0, "the network has no activation {activation:?}");
         self
     }
@@ -182,45 +207,87 @@ impl InfiniteKernel {
     /// If the inputs have not as many features as the network reads.
     #[track_caller]
     pub fn try_evaluate<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Result<Kernels<T>, SeriesTooLong> {
-        let one = self.inputs(x1)?;
-        let two = x2.map(|x2| self.inputs(x2)).transpose()?;
-        let n1 = one.rows;
-        let n2 = two.as_ref().map_or(n1, |two| two.rows);
+        self.try_evaluate_with(x1, x2, |_, _| ())
+    }
+
+    /// [`try_evaluate`](Self::try_evaluate), with a callback that gets the number of pairs of inputs that are done and that of all. Of a network
+    /// of images it is called every tenth of a second or so, else once.
+    ///
+    /// # Errors
+    /// If the variance of a preactivation is too large for the series of a function that has one.
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads.
+    #[track_caller]
+    pub fn try_evaluate_with<T: Float>(
+        &self,
+        x1: Mat<T>,
+        x2: Option<Mat<T>>,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Kernels<T>, SeriesTooLong> {
+        self.check(x1);
+        x2.iter().for_each(|&x2| self.check(x2));
+        let (n1, n2) = (x1.rows(), x2.map_or(x1.rows(), |x2| x2.rows()));
         let len = n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold");
         let (mut nngp, mut ntk) = (vec![T::ZERO; len], vec![T::ZERO; len]);
-        match &two {
-            Some(two) => product(one.directions(), two.directions().t(), Accumulate::Set, MatMut::new(&mut nngp, n1, n2)),
-            None => gram(one.directions(), Accumulate::Set, MatMut::new(&mut nngp, n1, n1)),
+        let pairs = if x2.is_some() { len as u64 } else { n1 as u64 * (n1 as u64 + 1) / 2 };
+        match &self.body {
+            Body::Features(stages) => {
+                let one = Inputs::new(x1, stages)?;
+                let two = x2.map(|x2| Inputs::new(x2, stages)).transpose()?;
+                match &two {
+                    Some(two) => product(one.directions(), two.directions().t(), Accumulate::Set, MatMut::new(&mut nngp, n1, n2)),
+                    None => gram(one.directions(), Accumulate::Set, MatMut::new(&mut nngp, n1, n1)),
+                }
+                let other = two.as_ref().unwrap_or(&one);
+                let rows = nngp.par_chunks_mut(n2.max(1)).zip(ntk.par_chunks_mut(n2.max(1))).enumerate();
+                rows.with_max_len(4).for_each(|(i, (nngp, ntk))| {
+                    // Of a symmetric kernel one triangle.
+                    let first = if two.is_some() { 0 } else { i };
+                    row(stages, &one, i, other, first..n2, &mut nngp[first..], &mut ntk[first..]);
+                });
+                progress(pairs, pairs);
+            }
+            Body::Images(images) => {
+                let mut done = 0;
+                let mut write = |i: usize, j: usize, k: f64, theta: f64| {
+                    (nngp[i * n2 + j], ntk[i * n2 + j]) = (T::of(k), T::of(theta));
+                };
+                let mut each = |more: usize| {
+                    done += more as u64;
+                    progress(done, pairs);
+                };
+                let channels_first = self.channels_first();
+                let one = images::Inputs { number: &|i, k| x1.at(i, k).to_f64(), channels_first };
+                let number = |i, k| x2.unwrap_or(x1).at(i, k).to_f64();
+                let two = images::Inputs { number: &number, channels_first };
+                images.pairs(Precision::of::<T>(), (&one, 0..n1), x2.map(|_| (&two, 0..n2)), &mut write, &mut each)?;
+            }
         }
-        let other = two.as_ref().unwrap_or(&one);
-        let rows = nngp.par_chunks_mut(n2.max(1)).zip(ntk.par_chunks_mut(n2.max(1))).enumerate();
-        rows.with_max_len(4).for_each(|(i, (nngp, ntk))| {
-            // Of a symmetric kernel one triangle.
-            let first = if two.is_some() { 0 } else { i };
-            self.row(&one, i, other, first..n2, &mut nngp[first..], &mut ntk[first..]);
-        });
-        if two.is_none() {
+        if x2.is_none() {
             rayon::join(|| mirror(&mut nngp, n1), || mirror(&mut ntk, n1));
         }
         Ok(Kernels { n1, n2, nngp, ntk })
     }
 
-    /// `Θ`, `[n1, n2]`, row-major; see [`evaluate`](Self::evaluate).
+    /// How often activations are evaluated for one pair of inputs: what a kernel costs, up to a factor. A network of features evaluates each of its
+    /// activations once, one of images once for each pair of places that is needed.
     ///
-    /// # Panics
-    /// If the inputs have not as many features as the network reads.
-    #[track_caller]
-    pub fn ntk<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Vec<T> {
-        self.evaluate(x1, x2).ntk
-    }
-
-    /// `K`, `[n1, n2]`, row-major; see [`evaluate`](Self::evaluate).
-    ///
-    /// # Panics
-    /// If the inputs have not as many features as the network reads.
-    #[track_caller]
-    pub fn nngp<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Vec<T> {
-        self.evaluate(x1, x2).nngp
+    /// ```
+    /// use nn::{Network, conv, dense, flatten, global_avg_pool, relu};
+    /// use ntk::InfiniteKernel;
+    /// let evaluations = |end| {
+    ///     let layers = [conv(8, [3, 3]), relu(), conv(8, [3, 3]), relu(), end, dense(1)];
+    ///     InfiniteKernel::new(&Network::new([8, 8, 1], layers).unwrap()).unwrap().evaluations()
+    /// };
+    /// assert_eq!(evaluations(flatten()), 2 * 64);
+    /// assert_eq!(evaluations(global_avg_pool()), 2 * 64 * 64);
+    /// ```
+    pub fn evaluations(&self) -> u64 {
+        match &self.body {
+            Body::Features(stages) => activations(stages),
+            Body::Images(images) => images.evaluations(),
+        }
     }
 
     /// Both kernels of every row of `x` with itself: the diagonals of [`evaluate`](Self::evaluate), to the bit, in time
@@ -230,29 +297,55 @@ impl InfiniteKernel {
     /// If the inputs have not as many features as the network reads.
     #[track_caller]
     pub fn diagonal<T: Float>(&self, x: Mat<T>) -> Diagonals<T> {
-        let x = self.inputs(x).unwrap_or_else(|error| panic!("{error}"));
-        let (mut nngp, mut ntk) = (vec![T::ZERO; x.rows], vec![T::ZERO; x.rows]);
-        for i in 0..x.rows {
-            let pairs = Pairs { one: &x.norms, i, two: &x.norms, j: i..i + 1 };
-            Strip::new(vec![T::ZERO], vec![T::ONE]).finish(&self.stages, &pairs, &mut nngp[i..=i], &mut ntk[i..=i]);
+        self.check(x);
+        let (mut nngp, mut ntk) = (vec![T::ZERO; x.rows()], vec![T::ZERO; x.rows()]);
+        match &self.body {
+            Body::Features(stages) => {
+                let x = Inputs::new(x, stages).unwrap_or_else(|error| panic!("{error}"));
+                for i in 0..x.rows {
+                    let pairs = Pairs { one: &x.norms, i, two: &x.norms, j: i..i + 1 };
+                    Strip::new(vec![T::ZERO], vec![T::ONE]).finish(stages, &pairs, &mut nngp[i..=i], &mut ntk[i..=i]);
+                }
+            }
+            Body::Images(images) => {
+                let inputs = images::Inputs { number: &|i, k| x.at(i, k).to_f64(), channels_first: self.channels_first() };
+                let diagonal = images.diagonal(Precision::of::<T>(), &inputs, x.rows());
+                for (i, pair) in diagonal.unwrap_or_else(|error| panic!("{error}")).into_iter().enumerate() {
+                    [nngp[i], ntk[i]] = pair.map(T::of);
+                }
+            }
         }
         Diagonals { nngp, ntk }
     }
 
-    /// The pairs of row `i` of `one` with rows `j` of `two`: from the products of their directions in `nngp` to both kernels.
-    fn row<T: Float>(&self, one: &Inputs<T>, i: usize, two: &Inputs<T>, j: Range<usize>, nngp: &mut [T], ntk: &mut [T]) {
-        for (start, (nngp, ntk)) in j.step_by(STRIP).zip(nngp.chunks_mut(STRIP).zip(ntk.chunks_mut(STRIP))) {
-            let strip = start_strip(one, i, two, start, nngp);
-            let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + nngp.len() };
-            strip.finish(&self.stages, &pairs, nngp, ntk);
-        }
-    }
-
     #[track_caller]
-    fn inputs<T: Float>(&self, x: Mat<T>) -> Result<Inputs<T>, SeriesTooLong> {
+    fn check<T: Float>(&self, x: Mat<T>) {
         let d = self.network.n_inputs();
         assert!(x.cols() == d, "the network reads {d} features, and the inputs are {} × {}", x.rows(), x.cols());
-        Inputs::new(x, &self.stages)
+    }
+
+    fn channels_first(&self) -> bool {
+        self.network.layout() == Layout::Nchw
+    }
+}
+
+fn activations(stages: &[Stage<Affine>]) -> u64 {
+    stages
+        .iter()
+        .map(|stage| match stage {
+            Stage::Activation(_) => 1,
+            Stage::Linear(_) | Stage::Norm { .. } => 0,
+            Stage::Sum(branch, around) => activations(branch) + activations(around),
+        })
+        .sum()
+}
+
+/// The pairs of row `i` of `one` with rows `j` of `two`: from the products of their directions in `nngp` to both kernels.
+fn row<T: Float>(stages: &[Stage<Affine>], one: &Inputs<T>, i: usize, two: &Inputs<T>, j: Range<usize>, nngp: &mut [T], ntk: &mut [T]) {
+    for (start, (nngp, ntk)) in j.step_by(STRIP).zip(nngp.chunks_mut(STRIP).zip(ntk.chunks_mut(STRIP))) {
+        let strip = start_strip(one, i, two, start, nngp);
+        let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + nngp.len() };
+        strip.finish(stages, &pairs, nngp, ntk);
     }
 }
 
@@ -265,18 +358,23 @@ struct Inputs<T> {
 }
 
 impl<T: Float> Inputs<T> {
-    fn new(x: Mat<T>, stages: &[Stage]) -> Result<Self, SeriesTooLong> {
+    fn new(x: Mat<T>, stages: &[Stage<Affine>]) -> Result<Self, SeriesTooLong> {
         let (rows, features) = (x.rows(), x.cols());
-        let mut directions: Vec<T> = (0..rows).flat_map(|i| (0..features).map(move |k| x.at(i, k))).collect();
         let d = T::of(features as f64);
-        // Not from the product of all rows: the order of this sum is the same in every row, so equal rows have equal bits.
-        let variance: Vec<T> = directions.chunks_exact(features).map(|row| sum(row, row, |a, b| a * b) / d).collect();
-        for (row, &v) in directions.chunks_exact_mut(features).zip(&variance) {
-            let root = v.sqrt();
+        let (mut directions, mut variance) = (vec![T::ZERO; rows * features], vec![T::ZERO; rows]);
+        let each = directions.par_chunks_exact_mut(features).zip(&mut variance).enumerate();
+        each.with_min_len(16).for_each(|(i, (row, variance))| {
+            match x.row(i) {
+                Some(x) => row.copy_from_slice(x),
+                None => row.iter_mut().enumerate().for_each(|(k, r)| *r = x.at(i, k)),
+            }
+            // Not from the product of all rows: the order of this sum is the same in every row, so equal rows have equal bits.
+            *variance = sum(row, row, |a, b| a * b) / d;
+            let root = variance.sqrt();
             if root > T::ZERO {
                 row.iter_mut().for_each(|x| *x = *x / root);
             }
-        }
+        });
         Ok(Inputs { rows, features, directions, norms: trace(stages, variance)? })
     }
 
@@ -315,7 +413,6 @@ fn start_strip<T: Float>(one: &Inputs<T>, i: usize, two: &Inputs<T>, first: usiz
 
 /// Σ f(a, b) in an order that depends on the length alone, in several sums so that they run side by side.
 fn sum<T: Float>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
-    const LANES: usize = 16;
     let mut sums = [T::ZERO; LANES];
     let (a_lanes, b_lanes) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let rest: T = a_lanes.remainder().iter().zip(b_lanes.remainder()).map(|(&a, &b)| f(a, b)).sum();

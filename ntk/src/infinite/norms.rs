@@ -46,18 +46,18 @@ impl<T: Float> Norms<T> {
 
 /// The norms of the input, then those behind every stage in the order of a walk through the model; a sum comes behind its
 /// branches.
-pub(super) fn trace<T: Float>(stages: &[Stage], variance: Vec<T>) -> Result<Vec<Norms<T>>, SeriesTooLong> {
+pub(super) fn trace<T: Float>(stages: &[Stage<Affine>], variance: Vec<T>) -> Result<Vec<Norms<T>>, SeriesTooLong> {
     let mut norms = vec![Norms::new(variance)];
     walk(stages, 0, &mut norms)?;
     Ok(norms)
 }
 
 /// Walks stages that read `norms[at]`; returns where their own end is.
-fn walk<T: Float>(stages: &[Stage], mut at: usize, norms: &mut Vec<Norms<T>>) -> Result<usize, SeriesTooLong> {
+fn walk<T: Float>(stages: &[Stage<Affine>], mut at: usize, norms: &mut Vec<Norms<T>>) -> Result<usize, SeriesTooLong> {
     for stage in stages {
         let x = &norms[at];
         let next = match stage {
-            Stage::Affine(affine) => behind_affine(affine, x),
+            Stage::Linear(affine) => behind_affine(affine, x),
             Stage::Activation(Closed::Series(smooth)) => {
                 // All of them first, so that the error is that of the first row at any number of threads.
                 let rows: Vec<_> = x.variance.par_iter().map(|v| smooth.try_row(v.to_f64())).collect();
@@ -66,7 +66,7 @@ fn walk<T: Float>(stages: &[Stage], mut at: usize, norms: &mut Vec<Norms<T>>) ->
                 Norms { series: Some(Series::new(&rows)), ..Norms::new(variance) }
             }
             Stage::Activation(closed) => Norms::new(x.variance.iter().map(|&v| behind_activation(closed, v)).collect()),
-            Stage::Norm { eps } => {
+            Stage::Norm { eps, all: _ } => {
                 let eps = T::of(*eps);
                 Norms::new(x.variance.iter().map(|&v| v / (v + eps)).collect())
             }

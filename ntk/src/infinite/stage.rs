@@ -1,21 +1,24 @@
 //! What a network becomes at infinite width: its layers with their fan-ins, and the reasons for which there may be no limit.
 
 use super::hermite::Smooth;
+use super::images::Linear;
 use super::waves::Wave;
-use nn::{Activation, Dense, Layer, Network, Parameterization, Phi, Residual};
+use nn::{Activation, Layer, LayerNorm, Layout, Network, NormAxes, Parameterization, Phi, Pool, PoolKind, Residual};
 use thiserror::Error;
 
-/// A layer at infinite width. A closed description, read by the norms of the rows and by the angles of the pairs.
+/// A layer at infinite width, whose linear layers are of the kind `L`: [`Affine`] for features, [`Linear`] for images. A closed description, read by
+/// the norms of the examples and by the pairs.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Stage {
-    Affine(Affine),
+pub(super) enum Stage<L> {
+    Linear(L),
     Activation(Closed),
-    /// Division by √(K11 + eps): `K' = K/√((K11 + eps)(K22 + eps))`, and Θ likewise.
+    /// Division by √(K11 + eps): `K' = K/√((K11 + eps)(K22 + eps))`, and Θ likewise; over all places of an image K11 is their mean.
     Norm {
         eps: f64,
+        all: bool,
     },
     /// The sum of two uncorrelated branches; an empty second one is the identity.
-    Sum(Vec<Stage>, Vec<Stage>),
+    Sum(Vec<Stage<L>>, Vec<Stage<L>>),
 }
 
 /// A dense layer: `K' = w² K + b²` and `Θ' = α K + γ + w² Θ`, where `(α, γ)` is `(w², b²)` in the NTK parameterization and
@@ -82,9 +85,9 @@ pub enum NoLimit {
         /// Its name.
         name: &'static str,
     },
-    /// A layer whose rule at infinite width is not in this version.
-    #[error("{place}: this layer is not available at infinite width yet")]
-    NotYet {
+    /// A max pool.
+    #[error("{place}: the largest of several Gaussian cells has no kernel in closed form: use avg_pool or sum_pool")]
+    MaxPool {
         /// The layer.
         place: String,
     },
@@ -93,7 +96,7 @@ pub enum NoLimit {
     FeaturesMove,
     /// A residual branch that is correlated with the other one.
     #[error(
-        "{place}: a residual branch must end in a dense layer, whose fresh weights make it uncorrelated with the other branch, and this one {ends}"
+        "{place}: a residual branch must end in a dense layer or a convolution (and pools of it), whose fresh weights make it uncorrelated with the other branch, and this one {ends}"
     )]
     Correlated {
         /// The branch.
@@ -103,38 +106,69 @@ pub enum NoLimit {
     },
 }
 
-/// What flows between layers.
+/// What flows between layers: images, of which features are one place with many channels.
 #[derive(Clone)]
 struct Signal {
-    features: usize,
+    image: [usize; 2],
+    channels: usize,
     /// What it is, unless it is Gaussian with zero mean.
     not_gaussian: Option<String>,
 }
 
 /// Reads a network, or says why it has no limit.
-pub(super) fn stages(network: &Network) -> Result<Vec<Stage>, NoLimit> {
-    let start = Signal { features: network.n_inputs(), not_gaussian: Some("the network's input".into()) };
+pub(super) fn stages(network: &Network) -> Result<Vec<Stage<Linear>>, NoLimit> {
+    let (image, channels) = places(network);
+    let start = Signal { image, channels, not_gaussian: Some("the network's input".into()) };
     Ok(read(network.layers(), "layers", start, network.parameterization())?.0)
 }
 
-fn read(layers: &[Layer], place: &str, mut x: Signal, parameterization: Parameterization) -> Result<(Vec<Stage>, Signal), NoLimit> {
+/// Height and width of an input, and its channels.
+pub(super) fn places(network: &Network) -> ([usize; 2], usize) {
+    match (network.input(), network.layout()) {
+        (&[height, width, channels], Layout::Nhwc) | (&[channels, height, width], Layout::Nchw) => ([height, width], channels),
+        (features, Layout::Nhwc | Layout::Nchw) => ([1, 1], features.iter().product()),
+    }
+}
+
+fn read(layers: &[Layer], place: &str, mut x: Signal, parameterization: Parameterization) -> Result<(Vec<Stage<Linear>>, Signal), NoLimit> {
     let mut stages = Vec::with_capacity(layers.len());
     for (i, layer) in layers.iter().enumerate() {
         let here = || format!("{place}[{i}] ({})", layer.type_name());
         stages.push(match layer {
             Layer::Dense(dense) => {
-                let affine = affine(dense, x.features, parameterization)?;
-                x = Signal { features: dense.out, not_gaussian: None };
-                Stage::Affine(affine)
+                let affine = affine([dense.w_std, dense.b_std], dense.bias, x.channels, parameterization)?;
+                x = Signal { image: [1, 1], channels: dense.out, not_gaussian: None };
+                Stage::Linear(Linear::dense(affine))
             }
-            Layer::Conv(_) | Layer::Pool(_) | Layer::GlobalAvgPool | Layer::Flatten => {
-                return Err(NoLimit::NotYet { place: here() });
+            Layer::Conv(conv) => {
+                let n_in = conv.filter[0] * conv.filter[1] * x.channels;
+                let affine = affine([conv.w_std, conv.b_std], conv.bias, n_in, parameterization)?;
+                let linear = Linear::conv(x.image, conv, affine);
+                x = Signal { image: linear.out(), channels: conv.out, not_gaussian: None };
+                Stage::Linear(linear)
             }
-            Layer::LayerNorm(norm) => {
+            Layer::Pool(Pool { kind: PoolKind::Max, .. }) => return Err(NoLimit::MaxPool { place: here() }),
+            Layer::Pool(pool) => {
+                let linear = Linear::pool(x.image, pool);
+                x.image = linear.out();
+                Stage::Linear(linear)
+            }
+            Layer::GlobalAvgPool => {
+                let linear = Linear::global(x.image);
+                x.image = [1, 1];
+                Stage::Linear(linear)
+            }
+            Layer::Flatten => {
+                let linear = Linear::flatten(x.image);
+                x.channels *= x.image[0] * x.image[1];
+                x.image = [1, 1];
+                Stage::Linear(linear)
+            }
+            Layer::LayerNorm(LayerNorm { axes, eps }) => {
                 if let Some(reads) = x.not_gaussian {
                     return Err(NoLimit::NotGaussian { place: here(), what: "a layer norm", reads });
                 }
-                Stage::Norm { eps: norm.eps }
+                Stage::Norm { eps: *eps, all: *axes == NormAxes::All }
             }
             Layer::Activation(activation) => {
                 let closed = closed(*activation).ok_or_else(|| NoLimit::NoClosedForm { place: here(), name: activation.name() })?;
@@ -164,19 +198,33 @@ fn read(layers: &[Layer], place: &str, mut x: Signal, parameterization: Paramete
     Ok((stages, x))
 }
 
-fn affine(dense: &Dense, n_in: usize, parameterization: Parameterization) -> Result<Affine, NoLimit> {
-    let w = dense.w_std;
-    let b = if dense.bias { dense.b_std } else { 0.0 };
+fn affine([w, b]: [f64; 2], bias: bool, n_in: usize, parameterization: Parameterization) -> Result<Affine, NoLimit> {
+    let b = if bias { b } else { 0.0 };
     let (alpha, gamma) = match parameterization {
         Parameterization::Ntk => (w * w, b * b),
-        Parameterization::Standard => (n_in as f64, if dense.bias { 1.0 } else { 0.0 }),
+        Parameterization::Standard => (n_in as f64, if bias { 1.0 } else { 0.0 }),
         Parameterization::Mup { .. } => return Err(NoLimit::FeaturesMove),
     };
     Ok(Affine { w, b, alpha, gamma })
 }
 
+/// The layers of a network that reads features, or flattens an image before anything else: its linear layers are dense.
+pub(super) fn of_features(stages: &[Stage<Linear>]) -> Option<Vec<Stage<Affine>>> {
+    let stages = stages.iter().filter(|stage| !matches!(stage, Stage::Linear(linear) if linear.flattens()));
+    stages
+        .map(|stage| {
+            Some(match stage {
+                Stage::Linear(linear) => Stage::Linear(linear.as_dense()?.clone()),
+                Stage::Activation(closed) => Stage::Activation(closed.clone()),
+                Stage::Norm { eps, all } => Stage::Norm { eps: *eps, all: *all },
+                Stage::Sum(branch, around) => Stage::Sum(of_features(branch)?, of_features(around)?),
+            })
+        })
+        .collect()
+}
+
 /// Puts a function in the place of another one; returns how often that was there.
-pub(super) fn replace(stages: &mut [Stage], old: &Closed, new: &Smooth) -> usize {
+pub(super) fn replace<L>(stages: &mut [Stage<L>], old: &Closed, new: &Smooth) -> usize {
     let mut count = 0;
     for stage in stages {
         match stage {
@@ -185,7 +233,7 @@ pub(super) fn replace(stages: &mut [Stage], old: &Closed, new: &Smooth) -> usize
                 count += 1;
             }
             Stage::Sum(branch, around) => count += replace(branch, old, new) + replace(around, old, new),
-            Stage::Activation(_) | Stage::Affine(_) | Stage::Norm { .. } => (),
+            Stage::Activation(_) | Stage::Linear(_) | Stage::Norm { .. } => (),
         }
     }
     count
@@ -213,13 +261,19 @@ pub(super) fn closed(activation: Activation) -> Option<Closed> {
 }
 
 fn uncorrelated(branch: &[Layer], place: &str) -> Result<(), NoLimit> {
-    let ends = match branch.last() {
+    // Pools and flattening are linear, so that what they read may be behind them.
+    let linear = |layer: &Layer| match layer {
+        Layer::Pool(_) | Layer::GlobalAvgPool | Layer::Flatten => true,
+        Layer::Dense(_) | Layer::Conv(_) | Layer::LayerNorm(_) | Layer::Activation(_) | Layer::Residual(_) => false,
+    };
+    let last = branch.iter().rposition(|layer| !linear(layer));
+    let ends = match last.map(|last| &branch[last]) {
         Some(Layer::Dense(_) | Layer::Conv(_)) => return Ok(()),
-        Some(layer @ (Layer::Activation(_) | Layer::Residual(_) | Layer::LayerNorm(_)))
-        | Some(layer @ (Layer::Pool(_) | Layer::GlobalAvgPool | Layer::Flatten)) => {
-            format!("ends in {}[{}] ({})", place, branch.len() - 1, layer.type_name())
-        }
-        None => "is empty".into(),
+        Some(Layer::Activation(_) | Layer::Residual(_) | Layer::LayerNorm(_) | Layer::Pool(_) | Layer::GlobalAvgPool | Layer::Flatten)
+        | None => match branch.last() {
+            Some(layer) => format!("ends in {}[{}] ({})", place, branch.len() - 1, layer.type_name()),
+            None => "is empty".into(),
+        },
     };
     Err(NoLimit::Correlated { place: place.into(), ends })
 }

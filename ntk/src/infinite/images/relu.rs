@@ -1,0 +1,123 @@
+//! A convolution or dense layer and a ReLU in one pass, in single precision.
+
+use super::super::stage::Affine;
+use super::lanes::{Places, coincident};
+use super::linear::Linear;
+use super::plan::Taps;
+use super::side::{Both, Lanes};
+use simd::lane::Arith;
+use simd::{Float, Kernel};
+
+/// From sums along the width to both kernels behind the ReLU. Nothing between the layers is written down.
+pub(super) struct AffineRelu<'a, T, const M: usize, const L: usize> {
+    pub(super) linear: &'a Linear,
+    pub(super) affine: &'a Affine,
+    /// Taps along the height.
+    pub(super) taps: &'a Taps,
+    pub(super) places: Places<'a>,
+    /// Sums of K and Θ along the width; those of Θ are empty where it is 0.
+    pub(super) rows: [&'a [Lanes<T, L>]; 2],
+    /// Behind the affine layer.
+    pub(super) norms: Both<'a, T, M, L>,
+    pub(super) k: &'a mut [Lanes<T, L>],
+    pub(super) theta: &'a mut [Lanes<T, L>],
+}
+
+impl<T: Float, const M: usize, const L: usize> Kernel for AffineRelu<'_, T, M, L> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arith>(self, _: A) {
+        let (a, &Affine { w, b, alpha, gamma }) = (self.linear.scale, self.affine);
+        let coefficients = [w * w * a, b * b, alpha * a, gamma].map(T::of);
+        let width = self.places.x.len();
+        let (one, two) = self.norms;
+        for (y, place) in self.places.y.iter().enumerate() {
+            let taps = self.taps.of(y);
+            let [row_p, row_q] = place.map(|y| y * self.places.width);
+            for (x, &[p, q]) in self.places.x.iter().enumerate() {
+                let (p, q) = (row_p + p, row_q + q);
+                let (mut k, mut theta) = ([T::ZERO; L], [T::ZERO; L]);
+                for &tap in taps {
+                    let row = &self.rows[0][tap * width + x];
+                    for l in 0..L {
+                        k[l] += row[l];
+                    }
+                }
+                if !self.rows[1].is_empty() {
+                    for &tap in taps {
+                        let row = &self.rows[1][tap * width + x];
+                        for l in 0..L {
+                            theta[l] += row[l];
+                        }
+                    }
+                }
+                let norms1 = [&one.variance[p], &one.inverse[p]];
+                let norms2 = [&two.variance[q], &two.inverse[q]];
+                let at = y * width + x;
+                layers::<T, A, M, L>(coefficients, [k, theta], norms1, norms2, [&mut self.k[at], &mut self.theta[at]]);
+            }
+        }
+    }
+}
+
+/// `K ← w² K + b²`, `Θ ← α K + γ + w² Θ`, then with `c = cos t = K/√(K11 K22)` and `n = √(K11 K22)`
+/// `K ← (n/2π)(√(1 − c²) + (π − acos c) c)` and `Θ ← Θ (π − acos c)/2π`.
+#[inline(always)]
+fn layers<T: Float, A: Arith, const M: usize, const L: usize>(
+    [ww, bb, alpha, gamma]: [T; 4],
+    [k, theta]: [Lanes<T, L>; 2],
+    [variance1, inverse1]: [&Lanes<T, M>; 2],
+    [variance2, inverse2]: [&Lanes<T, L>; 2],
+    [k_out, theta_out]: [&mut Lanes<T, L>; 2],
+) {
+    let (v1, v2, i1, i2) = (*variance1, *variance2, *inverse1, *inverse2);
+    let (mut kappas, mut thetas) = ([T::ZERO; L], [T::ZERO; L]);
+    let turn = T::of(0.5 * std::f64::consts::FRAC_1_PI);
+    for l in 0..L {
+        let theta = A::mul_add(ww, theta[l], A::mul_add(alpha, k[l], gamma));
+        let k = A::mul_add(ww, k[l], bb);
+        // One factor after the other, as their product may be too large.
+        let (v1, i1) = (v1[l % M], i1[l % M]);
+        let c = k * i1 * i2[l];
+        let x = c.abs();
+        let x = if x < T::ONE { x } else { T::ONE };
+        let u = (T::ONE - x).sqrt();
+        let angle = u * horner::<T, A, 8>(x, &ACOS);
+        let rest = if c < T::ZERO { angle } else { T::PI - angle };
+        let c = if c < T::ZERO { -x } else { x };
+        let n = (v1 * i1) * (v2[l] * i2[l]);
+        let kappa = n * turn * A::mul_add(rest, c, u * horner::<T, A, 7>(x, &SIN));
+        let slope = rest * turn;
+        let same = coincident(k, v1, v2[l]);
+        kappas[l] = if same { T::of(0.5) * v1 } else { kappa };
+        let slope = if same { T::of(0.5) } else { slope };
+        let slope = if (i1 > T::ZERO) & (i2[l] > T::ZERO) { slope } else { T::ZERO };
+        thetas[l] = theta * slope;
+    }
+    (*k_out, *theta_out) = (kappas, thetas);
+}
+
+#[inline(always)]
+fn horner<T: Float, A: Arith, const N: usize>(x: T, c: &[f64; N]) -> T {
+    let mut y = T::of(c[N - 1]);
+    for i in (0..N - 1).rev() {
+        y = A::mul_add(y, x, T::of(c[i]));
+    }
+    y
+}
+
+/// acos(x)/√(1 − x) for 0 ≤ x ≤ 1, with an absolute error of acos of 6.6e-7 in single precision.
+const ACOS: [f64; 8] = [
+    1.570_796_305,
+    -0.214_598_803_8,
+    0.088_979_049_86,
+    -0.050_174_714_98,
+    0.030_893_052_53,
+    -0.017_089_809_82,
+    0.006_671_292_537,
+    -0.001_262_830_709,
+];
+
+/// √(1 + x) for 0 ≤ x ≤ 1, to 2e-7.
+const SIN: [f64; 7] =
+    [1.000_000_172, 0.499_981_581_1, -0.124_674_791_9, 0.060_294_803_3, -0.031_568_628_03, 0.012_785_690_71, -0.002_605_441_1];

@@ -1,0 +1,108 @@
+//! One of the two kernels, in one array.
+
+use super::stage::{Affine, Stage};
+use super::{Body, InfiniteKernel, Inputs, Kernels, LANES, SeriesTooLong, row};
+use rayon::prelude::*;
+use simd::{Accumulate, Float, Mat, MatMut, gram_then, product};
+use std::ops::Range;
+
+impl InfiniteKernel {
+    /// `Θ`, `[n1, n2]`, row-major, to the bit as in [`evaluate`](Self::evaluate), with half its memory.
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads, or as `evaluate`.
+    #[track_caller]
+    pub fn ntk<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Vec<T> {
+        self.try_ntk(x1, x2).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`ntk`](Self::ntk) for inputs of any size.
+    ///
+    /// # Errors
+    /// If the variance of a preactivation is too large for the series of a function that has one.
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads.
+    #[track_caller]
+    pub fn try_ntk<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Result<Vec<T>, SeriesTooLong> {
+        self.one(
+            x1,
+            x2,
+            |kernels| kernels.ntk,
+            |stages, one, i, two, j, ntk| {
+                let mut nngp = ntk.to_vec();
+                row(stages, one, i, two, j, &mut nngp, ntk);
+            },
+        )
+    }
+
+    /// `K`, `[n1, n2]`, row-major, to the bit as in [`evaluate`](Self::evaluate), with half its memory.
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads, or as `evaluate`.
+    #[track_caller]
+    pub fn nngp<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Vec<T> {
+        self.try_nngp(x1, x2).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`nngp`](Self::nngp) for inputs of any size.
+    ///
+    /// # Errors
+    /// If the variance of a preactivation is too large for the series of a function that has one.
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads.
+    #[track_caller]
+    pub fn try_nngp<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Result<Vec<T>, SeriesTooLong> {
+        self.one(
+            x1,
+            x2,
+            |kernels| kernels.nngp,
+            |stages, one, i, two, j, nngp| {
+                let mut ntk = vec![T::ZERO; nngp.len()];
+                row(stages, one, i, two, j, nngp, &mut ntk);
+            },
+        )
+    }
+
+    /// `Θ` or `K`: `each` takes the pairs of row i of the first inputs with rows j of the others from the products of their directions to what is
+    /// kept of them. Of a symmetric kernel a block goes through all layers before it leaves the second cache. Networks of images compute
+    /// both, and `kept` chooses.
+    #[track_caller]
+    fn one<T: Float>(
+        &self,
+        x1: Mat<T>,
+        x2: Option<Mat<T>>,
+        kept: impl FnOnce(Kernels<T>) -> Vec<T>,
+        each: impl Fn(&[Stage<Affine>], &Inputs<T>, usize, &Inputs<T>, Range<usize>, &mut [T]) + Sync,
+    ) -> Result<Vec<T>, SeriesTooLong> {
+        let stages = match &self.body {
+            Body::Features(stages) => stages,
+            Body::Images(_) => return self.try_evaluate(x1, x2).map(kept),
+        };
+        self.check(x1);
+        x2.iter().for_each(|&x2| self.check(x2));
+        let one = Inputs::new(x1, stages)?;
+        let two = x2.map(|x2| Inputs::new(x2, stages)).transpose()?;
+        let n1 = one.rows;
+        let n2 = two.as_ref().map_or(n1, |two| two.rows);
+        let mut kernel = vec![T::ZERO; n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold")];
+        let target = MatMut::new(&mut kernel, n1, n2);
+        match &two {
+            Some(two) => {
+                product(one.directions(), two.directions().t(), Accumulate::Set, target);
+                let rows = kernel.par_chunks_mut(n2.max(1)).enumerate();
+                rows.with_max_len(4).for_each(|(i, kernel)| each(stages, &one, i, two, 0..n2, kernel));
+            }
+            None => gram_then(one.directions(), target, &|rows, columns, mut block| {
+                for i in rows.clone() {
+                    // From a whole vector on: what is below the diagonal does not count.
+                    let first = (i.max(columns.start) / LANES * LANES).max(columns.start);
+                    let kernel = block.row_mut(i - rows.start).expect("rows of a kernel have no gaps");
+                    each(stages, &one, i, &one, first..columns.end, &mut kernel[first - columns.start..]);
+                }
+            }),
+        }
+        Ok(kernel)
+    }
+}
