@@ -46,8 +46,8 @@ pub fn empirical_ntk<T: Real>(
     empirical_ntk_in_blocks(f, x1, x2, kept, strategy, None, |_, _| ())
 }
 
-/// [`empirical_ntk`] in blocks of a given number of examples, or of as many as fit into 512 MiB of working memory; the bits do not depend on it.
-/// `progress` hears how many pairs of blocks are done, and of how many.
+/// [`empirical_ntk`] in blocks of a given number of examples, or of as many as fit into 512 MiB of working memory; the bits do not depend
+/// on it. `progress` hears how many pairs of blocks are done, and of how many.
 ///
 /// # Errors
 /// If the function mixes examples.
@@ -69,8 +69,8 @@ pub fn empirical_ntk_in_blocks<T: Real>(
     kernel(f, x1, x2, &request, progress).map_err(EmpiricalError::refusal)
 }
 
-/// The empirical neural tangent kernel, as [`empirical_ntk`], with everything that a [`Request`] can ask for. `progress` hears how many pairs of tiles
-/// are done, and of how many.
+/// The empirical neural tangent kernel, as [`empirical_ntk`], with everything that a [`Request`] can ask for. `progress` hears how many
+/// pairs of tiles are done, and of how many.
 ///
 /// # Errors
 /// If the function mixes examples, if the rates do not belong to its parameters, or if the memory does not hold one pair of examples.
@@ -265,8 +265,8 @@ fn contract_views<T: Real, F: Function<T>>(
     contract::contract(sides, same, engine.survey, engine.orders, engine.kept, factor, target);
 }
 
-/// `Θ(x_i, x_i)` of every example and no other pair: `[N, O, O]`, `[N]`, `[N, O]` or `[N]`, as [`Outputs`] says. Its cost grows with the number of examples
-/// and not with its square.
+/// `Θ(x_i, x_i)` of every example and no other pair: `[N, O, O]`, `[N]`, `[N, O]` or `[N]`, as [`Outputs`] says. Its cost grows with the
+/// number of examples and not with its square.
 ///
 /// The [strategy](Request::strategy) counts as structured, and a tile holds as many examples as its memory has room for.
 ///
@@ -319,8 +319,8 @@ pub fn diagonal<T: Real>(
     Ok(values)
 }
 
-/// The norm of the gradient of every output of every example with respect to the parameters, `[N, O]`: `√Σ_p η_p |∂f_a(x_i)/∂θ_p|²`, the root of the
-/// [diagonal] of the kernel, without the rest of it.
+/// The norm of the gradient of every output of every example with respect to the parameters, `[N, O]`: `√Σ_p η_p |∂f_a(x_i)/∂θ_p|²`, the
+/// root of the [diagonal] of the kernel, without the rest of it.
 ///
 /// ```
 /// use ntk::{Finite, Request, gradient_norms};

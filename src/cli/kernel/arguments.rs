@@ -57,8 +57,8 @@ pub(crate) struct More {
     /// The kernel of these parameters alone, by name, such as 0.weight,2.bias.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', conflicts_with = "layers")]
     pub(super) parameters: Vec<String>,
-    /// What the part of each parameter is multiplied by, its learning rate: NAME=RATE,... where NAME is a parameter or the number of a layer and those that
-    /// are not named have 1; or adam, the factors of the parameterization for Adam.
+    /// What the part of each parameter is multiplied by, its learning rate: NAME=RATE,... where NAME is a parameter or the number of a
+    /// layer and those that are not named have 1; or adam, the factors of the parameterization for Adam.
     #[arg(long, value_name = "RATES", value_delimiter = ',')]
     pub(super) rates: Vec<String>,
     /// Only pairs of an example with itself: [N1, O, O], [N1], [N1, O] or [N1], as --outputs says.
@@ -79,7 +79,8 @@ pub(crate) struct More {
     /// The K largest eigenvalues of the kernel, without the kernel: [K].
     #[arg(long, group = "instead", value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) top: Option<u32>,
-    /// Weights of later steps, such as checkpoints: kernels of all of them, [1 + files, ...], with their distance to the first and their alignment with it.
+    /// Weights of later steps, such as checkpoints: kernels of all of them, [1 + files, ...], with their distance to the first and their
+    /// alignment with it.
     #[arg(long, group = "instead", value_name = "W.safetensors,...", value_delimiter = ',')]
     pub(super) along: Vec<PathBuf>,
 }

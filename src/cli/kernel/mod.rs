@@ -93,7 +93,7 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Option<Summa
             if empirical::is_whole(&a.more) {
                 check()?;
             }
-            let bytes = least_memory(&network, a.outputs == Kept::Sum) * size;
+            let bytes = examples_memory(a, &network) * size;
             memory::check(bytes, "this kernel", "give the network fewer outputs or narrower layers").map_err(Failure::failed)?;
             let parameters = weights::<T>(a, &network)?;
             let f = Finite { network: &network, parameters: &parameters };
@@ -156,11 +156,12 @@ fn outputs_memory(network: &Network, examples: usize) -> u128 {
     examples as u128 * layer_values(network)
 }
 
-/// The least that an example takes beside the weights, before anything is known of the plan: its values with cotangents for one output, or as many as a trace
-/// sums at once.
-fn least_memory(network: &Network, summed: bool) -> u128 {
-    let lanes = if summed { 1 } else { network.outputs().min(16) as u128 };
-    layer_values(network) * (1 + lanes)
+/// About what two examples take beside the weights, before anything is known of the plan: their values, with cotangents for all outputs. A bound of memory cuts
+/// the outputs into tiles, of which sixteen at most are held at once.
+fn examples_memory(a: &Arguments, network: &Network) -> u128 {
+    let outputs = if a.more.memory.is_some() { network.outputs().min(16) } else { network.outputs() };
+    let lanes = if a.outputs == Kept::Sum { 1 } else { outputs as u128 };
+    2 * layer_values(network) * (1 + lanes)
 }
 
 pub(super) fn in_file(path: &Path, error: impl std::fmt::Display) -> Failure {
