@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let widths = vec![64, 128, 256, 512, 1024, 2048];
     let mup = Parameterization::Mup { base_width: 64 };
     // The rates of the standard and the μP networks are the same at the base width, where both are one.
-    let runs = [(mup, 0.1), (Parameterization::Standard, 0.1), (Parameterization::Ntk, 1.0)];
+    let runs = [(mup, 0.005), (Parameterization::Standard, 0.005), (Parameterization::Ntk, 100.0)];
     let mut series = Vec::new();
     for (color, (parameterization, rate)) in runs.into_iter().enumerate() {
         let settings = CoordinateSettings { widths: widths.clone(), seeds: 4, steps: 5, rate, optimizer: Optimizer::SGD, examples: 100 };
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let last = &check.changes[check.changes.len() - 1];
         let slopes = &check.slopes[check.slopes.len() - 1];
         let x: Vec<f64> = widths.iter().map(|&w| w as f64).collect();
-        for (layer, name, mark) in [(1, "second layer", Mark::LinePoints), (2, "output", Mark::Dashed)] {
+        for (layer, name, mark) in [(2, "second layer", Mark::LinePoints), (4, "output", Mark::Dashed)] {
             let name = format!("{}, {name}: {:+.2}", check.parameterization, slopes[layer].slope);
             series.push(Series::new(name, mark, color, x.clone(), last[layer].clone()));
         }

@@ -110,6 +110,11 @@ impl Stage<'_> {
         self.bar.inc(1);
     }
 
+    /// So many steps are done.
+    pub fn reach(&self, n_done: u64) {
+        self.bar.set_position(n_done);
+    }
+
     /// Shows a short text beside the bar. The last one stays on the finished line.
     pub fn message(&self, text: &str) {
         self.bar.set_message(text.to_string());

@@ -1,31 +1,10 @@
-//! A warm step allocates nothing.
+//! A warm step allocates nothing. There is one test, since the allocator counts what all threads ask for.
 
 use nn::{Loss, Network, Optimizer, Trainer, avg_pool, conv, dense, flatten, layer_norm, normals, relu, residual, softplus};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The allocator of the system, which counts what a thread asks for.
-struct Counting;
-
-// SAFETY: every request is handed to the system's allocator as it is; counting touches a number of this thread alone, without memory.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(p, layout) }
-    }
-}
+use peak_alloc::PeakAlloc;
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static MEMORY: PeakAlloc = PeakAlloc;
 
 #[test]
 fn warm_steps_allocate_nothing() {
@@ -50,9 +29,10 @@ fn warm_steps_allocate_nothing() {
                         }
                     };
                     (0..3).for_each(|_| epoch());
-                    let before = ALLOCATIONS.get();
+                    MEMORY.reset_peak_usage();
+                    let before = MEMORY.current_usage();
                     (0..5).for_each(|_| epoch());
-                    assert_eq!(ALLOCATIONS.get() - before, 0, "{optimizer:?}, {loss:?},\n{network}");
+                    assert_eq!(MEMORY.peak_usage() - before, 0, "{optimizer:?}, {loss:?},\n{network}");
                 });
             }
         }

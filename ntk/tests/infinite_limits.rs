@@ -1,7 +1,10 @@
 //! Independent proof of the kernels at infinite width: random finite networks approach them, at the rates that the theory predicts, for
 //! every activation and parameterization.
 
-use nn::{ACTIVATIONS, Activation, Layer, Network, Parameterization, Phi, dense, layer_norm, normals, residual};
+use nn::{
+    ACTIVATIONS, Activation, Layer, Network, Parameterization, Phi, avg_pool, conv, dense, flatten, global_avg_pool, layer_norm, normals,
+    residual,
+};
 use ntk::{Finite, InfiniteKernel, Outputs, Strategy, empirical_nngp, empirical_ntk};
 use simd::Mat;
 
@@ -15,10 +18,17 @@ struct Distance {
     single: f64,
 }
 
-fn distances(layers: &dyn Fn(usize) -> Vec<Layer>, parameterization: Parameterization, width: usize, seeds: u64) -> [Distance; 2] {
-    let network = Network::new([D], layers(width)).unwrap().parameterized(parameterization);
-    let x: Vec<f64> = normals(7, 0, N * D);
-    let limit = InfiniteKernel::new(&network).unwrap().evaluate(Mat::new(&x, N, D), None);
+fn distances(
+    input: &[usize],
+    layers: &dyn Fn(usize) -> Vec<Layer>,
+    parameterization: Parameterization,
+    width: usize,
+    seeds: u64,
+) -> [Distance; 2] {
+    let network = Network::new(input, layers(width)).unwrap().parameterized(parameterization);
+    let d = network.n_inputs();
+    let x: Vec<f64> = normals(7, 0, N * d);
+    let limit = InfiniteKernel::new(&network).unwrap().evaluate(Mat::new(&x, N, d), None);
     let mut samples = [Vec::new(), Vec::new()];
     for seed in 0..seeds {
         let parameters = network.init::<f64>(seed).unwrap();
@@ -42,10 +52,14 @@ fn distances(layers: &dyn Fn(usize) -> Vec<Layer>, parameterization: Parameteriz
 /// The mean over seeds is within five standard errors and a bias of 4/width of the limit, and single networks are twice as close at four
 /// times the width: their distance falls like width^(−1/2) (Jacot, Gabriel and Hongler 2018; Lee et al. 2019).
 fn check(name: &str, layers: &dyn Fn(usize) -> Vec<Layer>) {
+    check_of(name, &[D], layers, [64, 256], 60);
+}
+
+fn check_of(name: &str, input: &[usize], layers: &dyn Fn(usize) -> Vec<Layer>, widths: [usize; 2], seeds: u64) {
     for parameterization in Parameterization::ALL {
-        let [narrow, wide] = [64, 256].map(|width| distances(layers, parameterization, width, 60));
+        let [narrow, wide] = widths.map(|width| distances(input, layers, parameterization, width, seeds));
         for (k, kind) in ["ntk", "nngp"].into_iter().enumerate() {
-            for (width, distance) in [(64.0, &narrow[k]), (256.0, &wide[k])] {
+            for (width, distance) in [(widths[0] as f64, &narrow[k]), (widths[1] as f64, &wide[k])] {
                 for (i, (mean, error)) in distance.means.iter().enumerate() {
                     let allowed = 5.0 * error + 4.0 / width;
                     assert!(mean.abs() <= allowed, "{kind} of {name}, {parameterization:?}, width {width}, entry {i}: {mean} ± {error}");
@@ -78,4 +92,16 @@ fn finite_networks_with_layer_norms_and_nested_sums_approach_the_limit() {
     check("layer norm", &|width| vec![hidden(width), layer_norm(), nn::relu(), hidden(width), layer_norm(), nn::gelu(), dense(32)]);
     let nested = |width: usize| residual([residual([nn::tanh(), hidden(width)]), nn::relu(), hidden(width)]);
     check("nested", &|width| vec![hidden(width), nested(width), layer_norm(), nn::silu(), dense(32)]);
+}
+
+#[test]
+fn finite_networks_of_images_approach_the_limit() {
+    // As many outputs as single networks are averaged over, so that their distance is that of the hidden channels.
+    let c = |width: usize| conv(width, [3, 2]).std(1.2, 0.2);
+    let input = [3, 3, 2];
+    let end = || dense(32).std(1.1, 0.1);
+    check_of("flattened", &input, &|width| vec![c(width), nn::relu(), c(width), nn::erf(), flatten(), end()], [16, 64], 48);
+    check_of("pooled", &input, &|width| vec![c(width), nn::relu(), c(width), nn::relu(), global_avg_pool(), end()], [16, 64], 48);
+    let block = |width| residual([layer_norm(), nn::relu(), c(width)]);
+    check_of("pooled within", &input, &|width| vec![c(width), block(width), avg_pool([2, 2]), nn::relu(), flatten(), end()], [16, 64], 48);
 }

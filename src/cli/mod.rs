@@ -40,7 +40,7 @@ struct Common {
     /// No progress on stderr.
     #[arg(long, global = true)]
     quiet: bool,
-    /// Print the summary as one JSON object.
+    /// Print the summary as one JSON object, and the log of a training as one a line.
     #[arg(long, global = true)]
     json: bool,
 }

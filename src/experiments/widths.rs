@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 /// any width.
 fn network(problem: &Problem, parameterization: Parameterization, width: usize) -> Result<Network, ModelError> {
     let hidden = || dense(width).std(std::f64::consts::SQRT_2, 0.0).without_bias();
-    let layers = [hidden(), relu(), hidden(), relu(), dense(problem.classes).std(0.25, 0.0).without_bias()];
+    let layers = [hidden(), relu(), hidden(), relu(), dense(problem.classes).std(1.0 / 64.0, 0.0).without_bias()];
     let network = Network::new([problem.features], layers)?;
     match parameterization {
         Parameterization::Ntk | Parameterization::Standard => Ok(network.parameterized(parameterization)),
@@ -37,22 +37,22 @@ pub struct CoordinateSettings {
     pub examples: usize,
 }
 
-/// How far the pre-activations of each layer have moved.
+/// How far the features of each layer have moved.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CoordinateCheck {
     /// The name of the parameterization.
     pub parameterization: &'static str,
     /// Widths of the hidden layers.
     pub widths: Vec<usize>,
-    /// The layers with weights, by place and type.
+    /// The layers, by place and type.
     pub layers: Vec<String>,
-    /// `[steps, layers, widths]`: root mean square over examples, coordinates and networks of `z_t − z_0` after `t = 1, 2, …` steps.
+    /// `[steps, layers, widths]`: root mean square over examples, coordinates and networks of `h_t − h_0` after `t = 1, 2, …` steps.
     pub changes: Vec<Vec<Vec<f64>>>,
     /// `[steps, layers]`: the power of the width that these follow.
     pub slopes: Vec<Vec<Line>>,
 }
 
-/// The coordinate check of Yang et al. 2022 (appendix D.1): how the movement of the pre-activations depends on the width, at one rate for all widths.
+/// The coordinate check of Yang et al. 2022 (appendix D.1): how the movement of the features depends on the width, at one rate for all widths.
 ///
 /// By theory, under gradient descent, the exponents are 0 everywhere under μP; −½ in the hidden layers and 0 in the output under the NTK
 /// parameterization; and 1 in the output, ½ in a hidden layer after the first, of the standard one (Yang and Hu 2021, section 3 and table 1).
@@ -73,14 +73,13 @@ pub fn coordinate_check(
     let mut squares: Vec<Vec<Vec<f64>>> = Vec::new();
     for &width in &settings.widths {
         let network = network(problem, parameterization, width)?;
-        let weighted: Vec<usize> = network.parameters().iter().filter(|p| p.role.is_weight()).map(|p| p.layer).collect();
-        layers = weighted.iter().map(|&row| network.summary()[row].named()).collect();
-        let mut sums = vec![vec![0.0; weighted.len()]; settings.steps];
+        layers = network.summary().iter().map(nn::Row::named).collect();
+        let mut sums = vec![vec![0.0; layers.len()]; settings.steps];
         for seed in 0..settings.seeds {
             let mut trainer = Trainer::new(&network, &network.init::<f32>(seed)?, Loss::SquaredError).with_optimizer(settings.optimizer);
             let seen = coordinate_change(&mut trainer, &x, &y, settings.rate, settings.steps)?;
             for (sums, changes) in sums.iter_mut().zip(&seen.changes) {
-                sums.iter_mut().zip(&weighted).for_each(|(sum, &row)| *sum += changes[row].powi(2));
+                sums.iter_mut().zip(changes).for_each(|(sum, change)| *sum += change.powi(2));
             }
         }
         squares.push(sums);

@@ -147,6 +147,13 @@ type = "dense"
 out = 2
 "#;
 
+const CONV_RBF: &str = r#"[[layers]]
+type = "conv"
+out = 3
+filter = [1, 2]
+[[layers]]
+type = "rbf""#;
+
 #[test]
 fn images_are_read_in_both_layouts_by_every_strategy() {
     let folder = Folder::new();
@@ -179,7 +186,15 @@ fn images_are_read_in_both_layouts_by_every_strategy() {
         }
         assert_eq!(folder.kernel(&format!("{common} --kind empirical-nngp")).0, [n, n, 2, 2]);
         let kernel = format!("--model {layout}.toml --x1 {layout}.npy --kind ntk");
-        folder.kernel_fails(&kernel, &["\"", "layers[0] (conv)", "not available at infinite width yet"]);
+        folder.kernel_fails(&kernel, &["\"", "layers[3] (max_pool)", "use avg_pool or sum_pool"]);
+        // Behind an average pool a convolution makes the image Gaussian again.
+        let model = IMAGES.replace("max_pool", "avg_pool").replace("[[layers]]\ntype = \"rbf\"", CONV_RBF);
+        let input = if layout == "last" { "input = [4, 5, 2]" } else { "input = [2, 4, 5]\nlayout = \"nchw\"" };
+        folder.text("average.toml", &model.replace("INPUT", input));
+        let (shape, _, values) = folder.kernel(&format!("--model average.toml --x1 {layout}.npy --kind ntk"));
+        let network = nn::parse_model(&model.replace("INPUT", "input = [4, 5, 2]")).unwrap();
+        let wanted = InfiniteKernel::new(&network).unwrap().ntk(Mat::new(&images, n, height * width * channels), None);
+        assert_eq!((shape, values), (vec![n, n], wanted));
     }
     folder.kernel_fails(
         "--model first.toml --x1 last.npy --kind empirical-ntk --seed 5",

@@ -71,6 +71,31 @@ fn the_weights_are_those_that_the_library_comes_to() {
 }
 
 #[test]
+fn networks_of_images_are_trained_in_both_layouts_and_under_mup() {
+    let dense = "[[layers]]\ntype = \"dense\"\nout = 2\n";
+    let layers = format!(
+        "[[layers]]\ntype = \"conv\"\nout = 8\nfilter = [3, 3]\n[[layers]]\ntype = \"relu\"\n[[layers]]\ntype = \"flatten\"\n{dense}"
+    );
+    for (head, shape) in [
+        ("input = [5, 4, 2]\nparameterization = \"mup\"\nbase_width = 4\n", [12, 5, 4, 2]),
+        ("input = [2, 5, 4]\nlayout = \"nchw\"\nparameterization = \"standard\"\n", [12, 2, 5, 4]),
+    ] {
+        let (folder, model) = (folder(), format!("{head}{layers}"));
+        folder.text("m.toml", &model);
+        folder.npy("x.npy", &shape, &inputs(12 * 40));
+        let train_it = TRAIN.replace("y.npy", "labels.npy");
+        folder.run(&format!("{train_it} --loss xent --optimizer adam --lr 0.01 --batch 5 --steps 20 --dtype f32")).success();
+        let network = parse_model(&model).unwrap();
+        let x: Vec<f32> = inputs(12 * 40).iter().map(|&v| v as f32).collect();
+        let y: Vec<f32> = LABELS.iter().flat_map(|&l| if l == 0 { [1.0, 0.0] } else { [0.0, 1.0] }).collect();
+        let mut trainer = Trainer::new(&network, &network.init(0).unwrap(), Loss::CrossEntropy).with_optimizer(Optimizer::ADAM);
+        train(&mut trainer, &x, &y, &Plan { rate: 0.01, batch: Some(5), steps: 20, ..Plan::default() }, |_, _| Continue(())).unwrap();
+        let weights: Vec<Vec<f32>> = network.load_weights(&std::fs::read(folder.path("w.safetensors")).unwrap()).unwrap();
+        assert_eq!(weights, trainer.parameters(), "{head}");
+    }
+}
+
+#[test]
 fn a_json_line_a_logged_step_and_a_summary_are_on_stdout() {
     let folder = folder();
     let common = "train --model m.toml --x-train x.npy --y-train labels.npy --x-test xt.npy --y-test few.npy --out w.safetensors --lr 0.2";

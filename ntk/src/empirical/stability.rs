@@ -1,19 +1,19 @@
 //! The largest eigenvalue of the empirical kernel without the kernel, and the rates at which gradient descent is stable.
 
-use super::{Finite, Function, Real, number, zeros};
-use autodiff::{Flow, Gradient, Leaf, Tape, Wrt};
-use nn::{Loss, normals};
+use super::eigen::{EigenRequest, largest_eigenvalues};
+use super::operator::Operator;
+use super::request::Request;
+use super::{Finite, Outputs, Real};
+use nn::Loss;
 
-/// Examples that are on a tape at a time.
-const BLOCK: usize = 256;
-/// The estimate grows with every iteration. It ends when it grows by less than this share of it.
+/// The residual that is small enough, relative to the eigenvalue. The error of the eigenvalue is about its square.
 const ENOUGH: f64 = 1e-6;
-/// The most iterations. Those that come so far have two eigenvalues within a few per mille of each other, and end between them.
-const MOST: usize = 1000;
+/// The most products. More are needed only where several eigenvalues lie within a few per mille of the largest one.
+const MOST: usize = 200;
 
 /// The largest eigenvalue of `Θ = Σ_p c_p J_p J_pᵀ`, the empirical NTK of all examples and outputs, whose parameters `p` are trained at rates that
-/// are `factors[p] = c_p` times the common one. Found by the power method from products `Θv = J (c ∘ (Jᵀv))`, so that no kernel is ever in memory: an
-/// iteration costs about six passes over the examples. The estimate comes from below, to about six digits. `observe` hears the number of each iteration.
+/// are `factors[p] = c_p` times the common one: by [Lanczos](largest_eigenvalues) from [products](Operator) `Θv = J (c ∘ (Jᵀv))`, so that no kernel is ever in
+/// memory and a product costs about six passes over the examples. `observe` hears the number of products. A kernel that is not finite has NaN.
 ///
 /// ```
 /// use nn::{Network, dense};
@@ -27,56 +27,19 @@ const MOST: usize = 1000;
 /// ```
 ///
 /// # Panics
-/// If `x` does not hold whole examples, or if there are not as many factors as parameters.
+/// If `x` does not hold whole examples, or if there are not as many factors as parameters, or if one is negative or not finite.
 #[track_caller]
 pub fn largest_eigenvalue<T: Real>(f: &Finite<'_, T>, x: &[T], factors: &[f64], mut observe: impl FnMut(usize)) -> f64 {
-    let (n_in, n_out, n_parameters) = (f.network.n_inputs(), f.network.outputs(), f.network.parameters().len());
+    let n_parameters = f.network.parameters().len();
     assert_eq!(factors.len(), n_parameters, "the network has {n_parameters} parameters, and {} factors were given", factors.len());
-    let n = f.network.input_shape(x.len()).dims()[0];
-    // One stream of its own, far from those of the parameters.
-    let mut v = normals::<T>(0, u64::MAX, n * n_out);
-    let mut largest = 0.0;
-    let (mut flow, mut gradient) = (Flow::new(), Gradient::new(Wrt::PARAMETERS));
-    for iteration in 0..MOST {
-        observe(iteration);
-        let norm = dot(&v, &v).sqrt();
-        if !(norm > 0.0 && norm.is_finite()) {
-            return norm;
-        }
-        let scale = number::<T>(1.0 / norm);
-        v.iter_mut().for_each(|v| *v *= scale);
-
-        let mut direction: Vec<Vec<T>> = f.network.parameters().iter().map(|p| zeros(p.shape.len())).collect();
-        for (x, v) in x.chunks(BLOCK * n_in).zip(v.chunks(BLOCK * n_out)) {
-            let (tape, output) = record(f, x);
-            tape.pull(output, 1, v, &mut flow, &mut gradient).expect("a gradient sums over examples and is never refused");
-            for (sum, g) in direction.iter_mut().zip(gradient.parameters()) {
-                sum.iter_mut().zip(g).for_each(|(sum, &g)| *sum += g);
-            }
-        }
-        for (direction, &factor) in direction.iter_mut().zip(factors) {
-            let factor = number::<T>(factor);
-            direction.iter_mut().for_each(|d| *d *= factor);
-        }
-        let mut product = Vec::with_capacity(v.len());
-        for x in x.chunks(BLOCK * n_in) {
-            let (tape, output) = record(f, x);
-            let tangent = |leaf: Leaf| match leaf {
-                Leaf::Parameter(p) => Some(&direction[p][..]),
-                Leaf::Input(_) | Leaf::Constant => None,
-            };
-            match tape.push(output, 1, tangent, &mut flow) {
-                Some(df) => product.extend_from_slice(df),
-                None => product.extend(zeros::<T>(tape.value(output).len())),
-            }
-        }
-        let (before, now) = (largest, dot(&v, &product));
-        (largest, v) = (now, product);
-        if now.is_nan() || now - before <= ENOUGH * now {
-            break;
-        }
+    let request = Request { rates: Some(factors.to_vec()), ..Request::of(Outputs::Full) };
+    let mut theta = Operator::new(f, x, None, &request).unwrap_or_else(|error| panic!("{error}"));
+    let wanted = EigenRequest { tolerance: ENOUGH, most: MOST, ..EigenRequest::of(1) };
+    match largest_eigenvalues(&mut theta, &wanted, |products, _| observe(products)) {
+        // A kernel of no examples has no eigenvalue, and one that is 0 may have none found.
+        Ok(top) => top.values.first().map_or(0.0, |&largest| largest.max(0.0)),
+        Err(_) => f64::NAN,
     }
-    largest
 }
 
 /// The largest rate at which gradient descent on the loss of all examples is stable as long as `Θ` is what it is: `2(1 + μ)/λ` with momentum `μ`
@@ -116,16 +79,4 @@ pub fn largest_stable_rate<T: Real>(
         Loss::CrossEntropy => 0.5,
     };
     2.0 * (1.0 + momentum) * n / (curvature * largest_eigenvalue(f, x, factors, observe))
-}
-
-fn record<T: Real>(f: &Finite<'_, T>, x: &[T]) -> (Tape<T>, autodiff::Var) {
-    let mut tape = Tape::new();
-    let parameters = f.parameters(&mut tape);
-    let x = tape.input(f.input_shape(x.len()), x);
-    let output = f.record(&mut tape, &parameters, x);
-    (tape, output)
-}
-
-fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a.primal() * b.primal()).sum()
 }

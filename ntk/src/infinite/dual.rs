@@ -1,11 +1,11 @@
 //! The dual kernels of an activation, for those who want them alone.
 
+use super::duals::{Dual, Erf, Exp, Gaussian, Gelu, Rbf, Relu};
 use super::hermite::Smooth;
 use super::norms::behind_activation;
-use super::pair::{self, Angle, Kink, Norm, covariance};
+use super::pair::{Angle, Kink, Norm, covariance};
 use super::series::{Series, SeriesLoop};
 use super::stage::{Closed, closed};
-use super::{gelu, waves};
 use nn::Activation;
 use simd::Level;
 use simd::lane::Plain;
@@ -53,22 +53,16 @@ fn of(closed: &Closed, k11: f64, k12: f64, k22: f64) -> (f64, f64) {
     let cos = if k11 > 0.0 && k22 > 0.0 { (k12 / one.root / two.root).clamp(-1.0, 1.0) } else { 0.0 };
     let t = Angle { near: 0.5 * (1.0 - cos), far: 0.5 * (1.0 + cos) };
     let kappa = |t| covariance(after[0], after[1], t);
-    let then = |(t, slope)| (kappa(t), slope);
+    let by = |(t, slope)| (kappa(t), slope);
     match closed {
-        Closed::Relu => {
-            let (t, slope) = pair::relu::<f64, Plain>(t);
-            (kappa(t), if k11 > 0.0 && k22 > 0.0 { slope } else { 0.0 })
-        }
-        Closed::Kinked(kinked) => then(pair::kinked::<f64, Plain>(Kink::new(*kinked), one.root, two.root, t)),
-        Closed::Erf => then(pair::erf::<f64, Plain>(one, two, after.map(|norm| norm.root), t)),
-        Closed::Exp => {
-            let kappa = kappa(pair::exp(one, two, t));
-            (kappa, kappa)
-        }
-        Closed::Gelu => then(gelu::pair::<f64, Plain>(one, two, t)),
-        Closed::Wave(wave) => then(wave.pair(one, two, t)),
-        Closed::Rbf(gamma) => then(waves::rbf(*gamma, one, two, t)),
-        Closed::Gaussian => then(waves::gaussian(one, two, t)),
+        Closed::Relu => by(Relu.dual::<Plain>(one, two, after, t)),
+        Closed::Kinked(kinked) => by(Kink::new(*kinked).dual::<Plain>(one, two, after, t)),
+        Closed::Erf => by(Erf.dual::<Plain>(one, two, after, t)),
+        Closed::Exp => by(Exp.dual::<Plain>(one, two, after, t)),
+        Closed::Gelu => by(Gelu.dual::<Plain>(one, two, after, t)),
+        Closed::Wave(wave) => by(wave.dual::<Plain>(one, two, after, t)),
+        Closed::Rbf(gamma) => by(Rbf(*gamma).dual::<Plain>(one, two, after, t)),
+        Closed::Gaussian => by(Gaussian.dual::<Plain>(one, two, after, t)),
         Closed::Identity => (kappa(t), 1.0),
         Closed::Series(smooth) => {
             let series = Series::new(&[smooth.row(k11), smooth.row(k22)]);

@@ -1,68 +1,10 @@
 //! Layers of one row of pairs, in loops that are compiled for every CPU level.
 
-use super::gelu;
-use super::pair::{self, Angle, Kink, Norm, covariance};
+use super::duals::Dual;
+use super::pair::{self, Angle, Norm, covariance};
 use super::rows::{Others, Strip};
 use simd::lane::Arith;
 use simd::{Float, Kernel};
-
-/// What an activation makes of the pairs of one row. Without branches on values, so that loops over it run in vectors.
-pub(super) trait Behind<T: Float>: Copy {
-    /// The angle with another row behind the activation, and κ̇: from the norm of that row before it, the root of its variance behind it, and
-    /// the angle before it.
-    fn pair<A: Arith>(self, two: Norm<T>, after: T, t: Angle<T>) -> (Angle<T>, T);
-}
-
-/// ReLU; of a zero variance the slope is that at 0, which is 0. It needs to know whether the variance of the row is another one.
-#[derive(Clone, Copy)]
-pub(super) struct Relu<T>(T);
-
-/// A function with a kink, and the root of the row's variance.
-#[derive(Clone, Copy)]
-pub(super) struct Kinked<T>(pub(super) Kink<T>, pub(super) T);
-
-/// erf, the norm of the row, and the root of its variance behind it.
-#[derive(Clone, Copy)]
-pub(super) struct Erf<T>(pub(super) Norm<T>, pub(super) T);
-
-/// gelu, and the norm of the row.
-#[derive(Clone, Copy)]
-pub(super) struct Gelu<T>(pub(super) Norm<T>);
-
-impl<T: Float> Relu<T> {
-    pub(super) fn new(one: Norm<T>) -> Self {
-        Relu(if one.root > T::ZERO { T::ONE } else { T::ZERO })
-    }
-}
-
-impl<T: Float> Behind<T> for Relu<T> {
-    #[inline(always)]
-    fn pair<A: Arith>(self, two: Norm<T>, _: T, t: Angle<T>) -> (Angle<T>, T) {
-        let (t, slope) = pair::relu::<T, A>(t);
-        (t, if two.root > T::ZERO { self.0 * slope } else { T::ZERO })
-    }
-}
-
-impl<T: Float> Behind<T> for Kinked<T> {
-    #[inline(always)]
-    fn pair<A: Arith>(self, two: Norm<T>, _: T, t: Angle<T>) -> (Angle<T>, T) {
-        pair::kinked::<T, A>(self.0, self.1, two.root, t)
-    }
-}
-
-impl<T: Float> Behind<T> for Erf<T> {
-    #[inline(always)]
-    fn pair<A: Arith>(self, two: Norm<T>, after: T, t: Angle<T>) -> (Angle<T>, T) {
-        pair::erf::<T, A>(self.0, two, [self.1, after], t)
-    }
-}
-
-impl<T: Float> Behind<T> for Gelu<T> {
-    #[inline(always)]
-    fn pair<A: Arith>(self, two: Norm<T>, _: T, t: Angle<T>) -> (Angle<T>, T) {
-        gelu::pair::<T, A>(self.0, two, t)
-    }
-}
 
 /// A dense layer: `Θ ← α K + γ + w² Θ`.
 pub(super) struct ThetaLoop<'a, T> {
@@ -111,25 +53,30 @@ impl<T: Float> Kernel for BiasLoop<'_, T> {
     }
 }
 
-/// An activation, with the norms that it reads and the roots of the variances behind it.
-pub(super) struct ActivationLoop<'a, T, F> {
-    pub(super) activation: F,
+/// An activation, with the norms before and behind it.
+pub(super) struct ActivationLoop<'a, T, D> {
+    pub(super) dual: D,
+    pub(super) one: Norm<T>,
     pub(super) two: Others<'a, T>,
-    pub(super) after: &'a [T],
+    pub(super) behind_one: Norm<T>,
+    pub(super) behind_two: Others<'a, T>,
     pub(super) strip: &'a mut Strip<T>,
 }
 
-impl<T: Float, F: Behind<T>> Kernel for ActivationLoop<'_, T, F> {
+impl<T: Float, D: Dual<T>> Kernel for ActivationLoop<'_, T, D> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arith>(self, _: A) {
+        let (one, behind_one) = (self.one, self.behind_one);
         let theta = &mut self.strip.theta[..];
         let n = theta.len();
         let (near, far) = (&mut self.strip.near[..n], &mut self.strip.far[..n]);
-        let (variance, root, after) = (&self.two.variance[..n], &self.two.root[..n], &self.after[..n]);
+        let (variance, root) = (&self.two.variance[..n], &self.two.root[..n]);
+        let (behind_variance, behind_root) = (&self.behind_two.variance[..n], &self.behind_two.root[..n]);
         for k in 0..n {
             let two = Norm { variance: variance[k], root: root[k] };
-            let (t, slope) = self.activation.pair::<A>(two, after[k], Angle { near: near[k], far: far[k] });
+            let behind = [behind_one, Norm { variance: behind_variance[k], root: behind_root[k] }];
+            let (t, slope) = self.dual.dual::<A>(one, two, behind, Angle { near: near[k], far: far[k] });
             (near[k], far[k]) = (t.near, t.far);
             theta[k] *= slope;
         }

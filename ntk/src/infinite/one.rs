@@ -3,7 +3,7 @@
 use super::stage::{Affine, Stage};
 use super::{Body, InfiniteKernel, Inputs, Kernels, LANES, SeriesTooLong, row};
 use rayon::prelude::*;
-use simd::{Accumulate, Float, Mat, MatMut, gram_then, product};
+use simd::{Accumulate, Float, Mat, MatMut, gram_then, in_large_pages, product};
 use std::ops::Range;
 
 impl InfiniteKernel {
@@ -87,6 +87,7 @@ impl InfiniteKernel {
         let n1 = one.rows;
         let n2 = two.as_ref().map_or(n1, |two| two.rows);
         let mut kernel = vec![T::ZERO; n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold")];
+        in_large_pages(&kernel);
         let target = MatMut::new(&mut kernel, n1, n2);
         match &two {
             Some(two) => {

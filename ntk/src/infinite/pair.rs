@@ -199,14 +199,6 @@ pub(super) fn erf_variance<T: Float, A: Arith>(variance: T) -> T {
     T::of(std::f64::consts::FRAC_2_PI) * angle::<T, A>(T::of(2.0) * variance * r, (r * (T::of(2.0) - r)).sqrt())
 }
 
-/// exp: `κ = κ̇ = exp((K11 + K22)/2 + K12)`, so that `cos t' = exp(−D/2)` with `D = K11 + K22 − 2 K12`.
-#[inline(always)]
-pub(super) fn exp<T: Float>(one: Norm<T>, two: Norm<T>, t: Angle<T>) -> Angle<T> {
-    let gap = one.root - two.root;
-    let d = gap * gap + T::of(4.0) * one.root * two.root * t.near;
-    Angle::from_near(T::of(-0.5 * (-0.5 * d.to_f64()).exp_m1()))
-}
-
 /// The angle in [0, π/2] with this sine and cosine.
 #[inline(always)]
 pub(super) fn angle<T: Float, A: Arith>(sin: T, cos: T) -> T {

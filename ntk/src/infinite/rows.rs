@@ -1,11 +1,11 @@
 //! One row of pairs on its way through the layers: the mathematics of `pair`, in the loops of `loops`.
 
-use super::loops::{ActivationLoop, Behind, BiasLoop, Erf, Gelu, Kinked, Relu, SumLoop, ThetaLoop};
+use super::duals::{Dual, Erf, Exp, Gaussian, Gelu, Rbf, Relu};
+use super::loops::{ActivationLoop, BiasLoop, SumLoop, ThetaLoop};
 use super::norms::Norms;
-use super::pair::{self, Angle, Kink, Norm, covariance};
+use super::pair::{Angle, Kink, Norm, covariance};
 use super::series::SeriesLoop;
 use super::stage::{Affine, Closed, Stage};
-use super::waves;
 use simd::{Float, Level};
 use std::ops::Range;
 
@@ -94,40 +94,28 @@ impl<T: Float> Strip<T> {
     }
 
     fn activation(&mut self, closed: &Closed, pairs: &Pairs<T>, next: usize) {
-        let (one, two) = (pairs.one_at(self.at), pairs.two_at(self.at));
-        let (after_one, after_two) = (pairs.one_at(next), pairs.two_at(next));
         match closed {
-            Closed::Relu => self.behind(Relu::new(one), two, after_two),
-            Closed::Kinked(kinked) => self.behind(Kinked(Kink::new(*kinked), one.root), two, after_two),
-            Closed::Erf => self.behind(Erf(one, after_one.root), two, after_two),
-            Closed::Gelu => self.behind(Gelu(one), two, after_two),
-            Closed::Exp => self.each(two, |k, two, t| {
-                let t = pair::exp(one, two, t);
-                (t, covariance(after_one, after_two.norm(k), t))
-            }),
-            Closed::Wave(wave) => self.each(two, |_, two, t| wave.pair(one, two, t)),
-            Closed::Rbf(gamma) => self.each(two, |_, two, t| waves::rbf(*gamma, one, two, t)),
-            Closed::Gaussian => self.each(two, |_, two, t| waves::gaussian(one, two, t)),
+            Closed::Relu => self.dual(Relu, pairs, next),
+            Closed::Kinked(kinked) => self.dual(Kink::new(*kinked), pairs, next),
+            Closed::Erf => self.dual(Erf, pairs, next),
+            Closed::Exp => self.dual(Exp, pairs, next),
+            Closed::Gelu => self.dual(Gelu, pairs, next),
+            Closed::Wave(wave) => self.dual(*wave, pairs, next),
+            Closed::Rbf(gamma) => self.dual(Rbf(*gamma), pairs, next),
+            Closed::Gaussian => self.dual(Gaussian, pairs, next),
+            Closed::Identity => (),
             Closed::Series(smooth) => {
                 let [one, two] = [pairs.one, pairs.two].map(|norms| norms[next].series.as_ref().expect("the norms have the series"));
                 let Strip { near, far, theta, .. } = self;
                 Level::best().run(SeriesLoop { smooth, one, i: pairs.i, two, j: pairs.j.clone(), near, far, theta });
             }
-            Closed::Identity => (),
         }
     }
 
-    fn behind(&mut self, activation: impl Behind<T>, two: Others<T>, after: Others<T>) {
-        Level::best().run(ActivationLoop { activation, two, after: after.root, strip: self });
-    }
-
-    /// A function from the number, the norm and the angle of each pair to its new angle and slope.
-    fn each(&mut self, two: Others<T>, f: impl Fn(usize, Norm<T>, Angle<T>) -> (Angle<T>, T)) {
-        for k in 0..self.near.len() {
-            let (t, slope) = f(k, two.norm(k), Angle { near: self.near[k], far: self.far[k] });
-            (self.near[k], self.far[k]) = (t.near, t.far);
-            self.theta[k] *= slope;
-        }
+    fn dual(&mut self, dual: impl Dual<T>, pairs: &Pairs<T>, next: usize) {
+        let (one, two) = (pairs.one_at(self.at), pairs.two_at(self.at));
+        let (behind_one, behind_two) = (pairs.one_at(next), pairs.two_at(next));
+        Level::best().run(ActivationLoop { dual, one, two, behind_one, behind_two, strip: self });
     }
 }
 

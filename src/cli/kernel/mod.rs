@@ -72,11 +72,13 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Option<Summa
     let found = match a.kind {
         Kind::Ntk | Kind::Nngp => {
             check()?;
-            let stage = progress.stage(&name, 1);
+            let pairs = if x2.is_some() { n1 as u64 * n2 as u64 } else { n1 as u64 * (n1 as u64 + 1) / 2 };
+            let stage = progress.stage(&name, pairs.max(1));
             let kernel = InfiniteKernel::new(&network).map_err(|e| in_file(&a.model, e))?;
             let d = network.n_inputs();
-            let kernels = kernel.try_evaluate(Mat::new(&x1, n1, d), x2.map(|x| Mat::new(x, n2, d))).map_err(Failure::failed)?;
-            stage.step();
+            let (x1, x2) = (Mat::new(&x1, n1, d), x2.map(|x| Mat::new(x, n2, d)));
+            let kernels = kernel.try_evaluate_with(x1, x2, |done, _| stage.reach(done)).map_err(Failure::failed)?;
+            stage.finish();
             Found::of(vec![n1, n2], if a.kind == Kind::Ntk { kernels.ntk } else { kernels.nngp })
         }
         Kind::EmpiricalNngp => {

@@ -1,8 +1,8 @@
 //! Loops over pairs of places with L pairs of images side by side, compiled for every CPU level.
 
-use super::super::pair::{self, Angle, Kink, Norm, covariance};
-use super::super::waves::{self, Wave};
-use super::super::{gelu, stage::Affine};
+use super::super::duals::Dual;
+use super::super::pair::{Angle, Norm, covariance};
+use super::super::stage::Affine;
 use super::linear::Linear;
 use super::plan::{Pairs, Taps};
 use super::side::{Both, Lanes, Norms};
@@ -123,7 +123,7 @@ impl Places<'_> {
     fn each(&self, mut f: impl FnMut(usize, usize, usize)) {
         let mut k = 0;
         for y in self.y {
-            let [row_p, row_q] = y.map(|y| y * self.width);
+            let (row_p, row_q) = (y[0] * self.width, y[1] * self.width);
             for x in self.x {
                 f(k, row_p + x[0], row_q + x[1]);
                 k += 1;
@@ -380,77 +380,6 @@ fn angle<T: Float>(k: T, distance: T, one: Norm<T>, two: Norm<T>, [inverse1, inv
     let near = if (inverse1 > T::ZERO) & (inverse2 > T::ZERO) { near } else { half };
     let near = if coincident(k, one.variance, two.variance) { T::ZERO } else { near };
     Angle { near, far: T::ONE - near }
-}
-
-/// κ and κ̇ of an activation.
-pub(super) trait Dual<T> {
-    /// From the variances before and behind it, and the angle before it, to the angle behind it and to κ̇.
-    fn dual<A: Arith>(&self, one: Norm<T>, two: Norm<T>, behind: [Norm<T>; 2], t: Angle<T>) -> (Angle<T>, T);
-}
-
-pub(super) struct Relu;
-pub(super) struct Erf;
-pub(super) struct Exp;
-pub(super) struct Gelu;
-pub(super) struct Rbf(pub(super) f64);
-pub(super) struct Gaussian;
-
-impl<T: Float> Dual<T> for Relu {
-    #[inline(always)]
-    fn dual<A: Arith>(&self, one: Norm<T>, two: Norm<T>, _: [Norm<T>; 2], t: Angle<T>) -> (Angle<T>, T) {
-        let (t, slope) = pair::relu::<T, A>(t);
-        (t, if (one.root > T::ZERO) & (two.root > T::ZERO) { slope } else { T::ZERO })
-    }
-}
-
-impl<T: Float> Dual<T> for Kink<T> {
-    #[inline(always)]
-    fn dual<A: Arith>(&self, one: Norm<T>, two: Norm<T>, _: [Norm<T>; 2], t: Angle<T>) -> (Angle<T>, T) {
-        pair::kinked::<T, A>(*self, one.root, two.root, t)
-    }
-}
-
-impl<T: Float> Dual<T> for Erf {
-    #[inline(always)]
-    fn dual<A: Arith>(&self, one: Norm<T>, two: Norm<T>, behind: [Norm<T>; 2], t: Angle<T>) -> (Angle<T>, T) {
-        pair::erf::<T, A>(one, two, [behind[0].root, behind[1].root], t)
-    }
-}
-
-impl<T: Float> Dual<T> for Exp {
-    #[inline(always)]
-    fn dual<A: Arith>(&self, one: Norm<T>, two: Norm<T>, behind: [Norm<T>; 2], t: Angle<T>) -> (Angle<T>, T) {
-        let t = pair::exp(one, two, t);
-        (t, covariance(behind[0], behind[1], t))
-    }
-}
-
-impl<T: Float> Dual<T> for Gelu {
-    #[inline(always)]
-    fn dual<A: Arith>(&self, one: Norm<T>, two: Norm<T>, _: [Norm<T>; 2], t: Angle<T>) -> (Angle<T>, T) {
-        gelu::pair::<T, A>(one, two, t)
-    }
-}
-
-impl<T: Float> Dual<T> for Wave {
-    #[inline(always)]
-    fn dual<A: Arith>(&self, one: Norm<T>, two: Norm<T>, _: [Norm<T>; 2], t: Angle<T>) -> (Angle<T>, T) {
-        self.pair(one, two, t)
-    }
-}
-
-impl<T: Float> Dual<T> for Rbf {
-    #[inline(always)]
-    fn dual<A: Arith>(&self, one: Norm<T>, two: Norm<T>, _: [Norm<T>; 2], t: Angle<T>) -> (Angle<T>, T) {
-        waves::rbf(self.0, one, two, t)
-    }
-}
-
-impl<T: Float> Dual<T> for Gaussian {
-    #[inline(always)]
-    fn dual<A: Arith>(&self, one: Norm<T>, two: Norm<T>, _: [Norm<T>; 2], t: Angle<T>) -> (Angle<T>, T) {
-        waves::gaussian(one, two, t)
-    }
 }
 
 /// An activation on a plane of pairs.

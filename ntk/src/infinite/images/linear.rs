@@ -11,6 +11,8 @@ use simd::{Border, Convolution};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Linear {
     windows: Convolution,
+    /// Height and width of what it gives.
+    out: [usize; 2],
     pub(super) tied: bool,
     /// a.
     pub(super) scale: f64,
@@ -20,17 +22,19 @@ pub(crate) struct Linear {
 impl Linear {
     pub(crate) fn conv(image: [usize; 2], conv: &Conv, affine: Affine) -> Self {
         let windows = windows(image, conv.filter, conv.stride, conv.padding);
-        Linear { windows, tied: true, scale: 1.0 / cells(conv.filter), affine: Some(affine) }
+        Linear { windows, out: windows.out(), tied: true, scale: 1.0 / cells(conv.filter), affine: Some(affine) }
     }
 
     /// A window of one cell, that of features.
     pub(crate) fn dense(affine: Affine) -> Self {
-        Linear { windows: Convolution::valid([1, 1], 1, [1, 1], [1, 1], 1), tied: true, scale: 1.0, affine: Some(affine) }
+        let windows = Convolution::valid([1, 1], 1, [1, 1], [1, 1], 1);
+        Linear { windows, out: [1, 1], tied: true, scale: 1.0, affine: Some(affine) }
     }
 
     /// The mean over all p of `K[p, p]`.
     pub(crate) fn flatten(image: [usize; 2]) -> Self {
-        Linear { windows: Convolution::valid(image, 1, image, [1, 1], 1), tied: true, scale: 1.0 / cells(image), affine: None }
+        let windows = Convolution::valid(image, 1, image, [1, 1], 1);
+        Linear { windows, out: [1, 1], tied: true, scale: 1.0 / cells(image), affine: None }
     }
 
     pub(crate) fn pool(image: [usize; 2], pool: &Pool) -> Self {
@@ -40,12 +44,13 @@ impl Linear {
             PoolKind::Sum => 1.0,
             PoolKind::Max => panic!("a max pool is refused before"),
         };
-        Linear { windows, tied: false, scale, affine: None }
+        Linear { windows, out: windows.out(), tied: false, scale, affine: None }
     }
 
     /// The mean over all p and q.
     pub(crate) fn global(image: [usize; 2]) -> Self {
-        Linear { windows: Convolution::valid(image, 1, image, [1, 1], 1), tied: false, scale: cells(image).powi(-2), affine: None }
+        let windows = Convolution::valid(image, 1, image, [1, 1], 1);
+        Linear { windows, out: [1, 1], tied: false, scale: cells(image).powi(-2), affine: None }
     }
 
     /// Height and width of what it reads.
@@ -55,7 +60,7 @@ impl Linear {
 
     /// Height and width of what it gives.
     pub(crate) fn out(&self) -> [usize; 2] {
-        self.windows.out()
+        self.out
     }
 
     /// Cells of a window along an axis, those beyond the edge included.

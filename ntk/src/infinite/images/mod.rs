@@ -263,13 +263,13 @@ impl Images {
             None => walk.start(place, self.channels, level.reads, plane),
             Some(source) => {
                 plane.clone_from(source);
-                plane.each_plane(|numbers| sums([&y.source, &x.source], level.read[1].len(), numbers, &mut Vec::new()));
+                walk.sum([&y.source, &x.source], plane);
             }
         }
         walk.begin(level.first);
         walk.run(&self.stages[level.stages.clone()], [&y.plan, &x.plan], level.image, plane, level.first, level.behind)?;
         plane.distance.clear();
-        plane.each_plane(|numbers| sums([&y.to_pool, &x.to_pool], x.to_pool.sources(), numbers, &mut Vec::new()));
+        walk.sum([&y.to_pool, &x.to_pool], plane);
         Ok(())
     }
 
@@ -305,11 +305,16 @@ impl Images {
         self.levels.iter().map(of_level).sum()
     }
 
-    /// Whether all lanes of a group have the same first image: then the others need not be gathered, and functions with a series have rows. Where
-    /// a pair is much work, or where there are few, lanes are filled with any pairs.
-    fn in_rows(&self, columns: usize) -> bool {
-        let pooled = self.levels.len() > 1;
-        has_series(&self.stages) || (!pooled && columns >= 2 * LANES)
+    /// With how many pairs of an image a block goes through the layers by itself, in place of being gathered with others. Where a pair is much
+    /// work, or where there are few, no lane is wasted; functions with a series have rows.
+    fn least_lanes(&self, columns: usize) -> usize {
+        if has_series(&self.stages) {
+            1
+        } else if self.levels.len() > 1 || columns < 2 * LANES {
+            LANES
+        } else {
+            LANES / 4
+        }
     }
 
     /// Both kernels of the pairs of rows `r` of `x1` with rows `c` of `x2`, or of those with i ≤ j of rows `r` with themselves, in parts:
@@ -396,36 +401,35 @@ impl Images {
             }
             Ok(())
         };
-        if self.in_rows(tile.columns.len()) {
-            let work: Vec<_> = (0..tile.two.len())
-                .flat_map(|b| tile.rows.clone().step_by(ROWS).map(move |start| (b, start..(start + ROWS).min(tile.rows.end))))
-                .collect();
-            for work in work.chunks(batch.div_ceil(ROWS)) {
-                finish(work.par_iter().map(|(b, rows)| self.rows(tile, rows.clone(), *b)).collect())?;
-            }
-        } else {
-            let first = |i: usize| if tile.own { i } else { tile.columns.start };
-            let pairs: Vec<_> = tile.rows.clone().flat_map(|i| (first(i)..tile.columns.end).map(move |j| (i, j))).collect();
-            for pairs in pairs.chunks(batch * LANES) {
-                finish(pairs.par_chunks(LANES).map(|pairs| self.packed(tile, pairs)).collect())?;
-            }
+        // Blocks of which all lanes have a pair with an image, or enough lanes.
+        let least = self.least_lanes(tile.columns.len());
+        let blocks: Vec<_> = (0..tile.two.len())
+            .flat_map(|b| tile.rows.clone().step_by(ROWS).map(move |start| (b, start..(start + ROWS).min(tile.rows.end))))
+            .collect();
+        for blocks in blocks.chunks(batch.div_ceil(ROWS)) {
+            finish(blocks.par_iter().map(|(b, rows)| self.rows(tile, rows.clone(), *b, least)).collect())?;
+        }
+        let rest = tile.rows.clone().flat_map(|i| (0..tile.two.len()).map(move |b| (i, b)));
+        let rest = rest.filter(|&(i, b)| tile.lanes(i, b).len() < least);
+        let pairs: Vec<_> = rest.flat_map(|(i, b)| tile.lanes(i, b).map(move |j| (i, j))).collect();
+        for pairs in pairs.chunks(batch * LANES) {
+            finish(pairs.par_chunks(LANES).map(|pairs| self.packed(tile, pairs)).collect())?;
         }
         Ok(())
     }
 
     /// The pairs of some images, one after the other, with the block `b` of the other ones.
-    fn rows<T: Float>(&self, tile: &Tile<T>, rows: Range<usize>, b: usize) -> Result<Vec<Pair<T>>, SeriesTooLong> {
+    fn rows<T: Float>(&self, tile: &Tile<T>, rows: Range<usize>, b: usize, least: usize) -> Result<Vec<Pair<T>>, SeriesTooLong> {
         let mut pairs = Vec::with_capacity(rows.len() * LANES);
-        let columns = tile.columns.start + b * LANES..(tile.columns.start + (b + 1) * LANES).min(tile.columns.end);
         for i in rows {
-            let at = i - tile.rows.start;
-            let first = if tile.own { i.max(columns.start) } else { columns.start };
-            if first >= columns.end {
+            let (at, lanes) = (i - tile.rows.start, tile.lanes(i, b));
+            if lanes.is_empty() || lanes.len() < least {
                 continue;
             }
             let one: Side<T, 1> = Side::gather([(&tile.one[at / LANES], at % LANES)]);
             let [k, theta] = self.group((&one, &tile.two[b]))?;
-            pairs.extend((first..columns.end).map(|j| (i, j, k[j - columns.start], theta[j - columns.start])));
+            let first = tile.columns.start + b * LANES;
+            pairs.extend(lanes.map(|j| (i, j, k[j - first], theta[j - first])));
         }
         Ok(pairs)
     }
@@ -478,6 +482,15 @@ struct Tile<'a, T> {
     two: &'a [Side<T, LANES>],
     columns: Range<usize>,
     own: bool,
+}
+
+impl<T> Tile<'_, T> {
+    /// The images of the block `b` that make a pair with image `i`.
+    fn lanes(&self, i: usize, b: usize) -> Range<usize> {
+        let start = self.columns.start + b * LANES;
+        let first = if self.own { i.max(start) } else { start };
+        first..(start + LANES).min(self.columns.end)
+    }
 }
 
 /// Calls `f` with the numbers of the affine layers in front of a ReLU.

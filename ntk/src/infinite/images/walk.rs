@@ -1,13 +1,14 @@
 //! A plane of pairs of places on its way through the layers.
 
+use super::super::duals::{Dual, Erf, Exp, Gaussian, Gelu, Rbf, Relu};
 use super::super::hermite::SeriesTooLong;
 use super::super::norms::behind_activation;
 use super::super::pair::Kink;
 use super::super::series::SeriesLoop;
 use super::super::stage::{Closed, Stage};
 use super::lanes::{
-    Activate, Branches, Cells, ColumnSums, Distance, Dual, Erf, Exp, Gaussian, Gelu, Normalize, Places, PoolDistance, Rbf, Relu, RowSums,
-    Shares, Start, StartDistance, Weigh, carries_distance, series,
+    Activate, Branches, Cells, ColumnSums, Distance, Normalize, Places, PoolDistance, RowSums, Shares, Start, StartDistance, Weigh,
+    carries_distance, series,
 };
 use super::linear::Linear;
 use super::plan::{AxisPlan, AxisStep, Pairs, Taps};
@@ -82,6 +83,7 @@ pub(super) struct Walk<'a, T, const M: usize, const L: usize> {
     last: usize,
     /// Sums along the width, memory that is used again.
     rows: [Vec<Lanes<T, L>>; 2],
+    spare: [Vec<Lanes<T, L>>; 3],
 }
 
 /// Where a plane lies: the lists of its pairs along both axes, and height and width of the images.
@@ -111,7 +113,7 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L, L> {
 
 impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
     pub(super) fn new(one: &'a Side<T, M>, two: &'a Side<T, L>) -> Self {
-        Walk { one, two, records: false, last: 0, rows: [Vec::new(), Vec::new()] }
+        Walk { one, two, records: false, last: 0, rows: Default::default(), spare: Default::default() }
     }
 
     fn norms(&self, at: usize) -> Both<'a, T, M, L> {
@@ -125,6 +127,12 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
             assert!(written.is_ok(), "variances are written once");
         }
         Ok(())
+    }
+
+    /// Sums over windows of a plane.
+    pub(super) fn sum(&mut self, taps: [&Taps; 2], plane: &mut Plane<T, L>) {
+        let rows = &mut self.rows[0];
+        plane.each_plane(|numbers| sums(taps, taps[1].sources(), numbers, rows));
     }
 
     /// Begins behind the stage with this number.
@@ -165,7 +173,7 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
             if std::mem::take(&mut fused) {
                 continue;
             }
-            let reads = Reads::of(&stages[i + 1..], behind);
+            let reads = || Reads::of(&stages[i + 1..], behind);
             match (stage, step_y, step_x) {
                 (Stage::Linear(linear), AxisStep::Linear(taps_y, next_y), AxisStep::Linear(taps_x, next_x)) => {
                     let next = Place { y: next_y, x: next_x, image: linear.out() };
@@ -177,21 +185,21 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
                         fused = true;
                         continue;
                     }
-                    self.linear(linear, [taps_y, taps_x], next, plane, at, reads)?;
+                    self.linear(linear, [taps_y, taps_x], next, plane, at, reads())?;
                     place = next;
                 }
-                (Stage::Activation(closed), ..) => self.activation(closed, place, plane, at, reads)?,
-                (Stage::Norm { eps, all }, ..) => self.norm(*eps, *all, place, plane, at, reads)?,
+                (Stage::Activation(closed), ..) => self.activation(closed, place, plane, at, reads())?,
+                (Stage::Norm { eps, all }, ..) => self.norm(*eps, *all, place, plane, at, reads())?,
                 (Stage::Sum(branch, around), AxisStep::Sum(branch_y, around_y, next_y), AxisStep::Sum(branch_x, around_x, next_x)) => {
                     let mut other = plane.clone();
                     let mut parts = [at; 2];
                     // A sum is where variances are added, so that both branches tell theirs.
-                    let needed = Reads { angles: reads.angles, variances: reads.variances };
+                    let needed = reads();
                     parts[0] = self.run(branch, [branch_y, branch_x], place.image, plane, at, needed)?;
                     parts[1] = self.run(around, [around_y, around_x], place.image, &mut other, at, needed)?;
                     let image = [0, 1].map(|axis| super::plan::extent_behind(branch, axis, place.image[axis]));
                     place = Place { y: next_y, x: next_x, image };
-                    self.add(parts, place, plane, &other, reads)?;
+                    self.add(parts, place, plane, &other, needed)?;
                 }
                 (Stage::Linear(_) | Stage::Sum(..), ..) => unreachable!("a plan has the steps of its stages"),
             }
@@ -223,8 +231,9 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
         let norms = self.norms(self.last + 1);
         let Plane { k, theta, .. } = plane;
         for (rows, numbers) in self.rows.iter_mut().zip([&*k, &*theta]) {
-            rows.clear();
-            if !numbers.is_empty() && taps_x.len() > 0 {
+            if numbers.is_empty() || taps_x.len() == 0 {
+                rows.clear();
+            } else {
                 rows.resize(taps_y.sources() * taps_x.len(), [T::ZERO; L]);
                 Level::best().run(RowSums { taps: taps_x, from: numbers, width: taps_x.sources(), to: rows });
             }
@@ -235,7 +244,7 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
         k.resize(places.len(), [T::ZERO; L]);
         theta.resize(places.len(), [T::ZERO; L]);
         let rows = [&self.rows[0][..], &self.rows[1][..]];
-        Level::best().run(AffineRelu { linear, affine, taps: taps_y, places, rows, norms, k, theta });
+        Level::best().run(AffineRelu { linear, affine, taps: taps_y, places, rows, spare: &mut self.spare, norms, k, theta });
         true
     }
 
