@@ -95,7 +95,7 @@ pub fn kernel<T: Real>(
     let (right, n2) = (x2.unwrap_or(x1), kernel.n2);
     let (rows, columns) = (blocks(n1, plan.examples), blocks(n2, plan.examples));
     let groups = if kept == Outputs::Sum { blocks(1, 1) } else { blocks(survey.outputs, plan.outputs) };
-    let all = [0..survey.outputs];
+    let every = 0..survey.outputs;
     // Of these outputs along the rows, and of these along the columns.
     let groups: Vec<(Range<usize>, &[Range<usize>])> = match (kept, plan.strategy) {
         (Outputs::Full, Strategy::Products) => vec![(0..survey.outputs, &groups)],
@@ -103,7 +103,7 @@ pub fn kernel<T: Real>(
             groups.iter().map(|g| (g.clone(), &groups[..])).collect()
         }
         (Outputs::Trace | Outputs::Diagonal, _) => groups.iter().enumerate().map(|(i, g)| (g.clone(), &groups[i..=i])).collect(),
-        (Outputs::Sum, _) => vec![(0..survey.outputs, &all)],
+        (Outputs::Sum, _) => vec![(every.clone(), std::slice::from_ref(&every))],
     };
     let mut engine = Engine::new(recorder, &survey, &orders, &plan, kept);
     let mut done = 0;

@@ -90,7 +90,7 @@ impl<'a, T: Real, F: Function<T>> Operator<'a, T, F> {
         let mut product = zeros(vectors * self.rows());
         // A trace and a diagonal see every output by itself.
         let groups = match self.kept {
-            Outputs::Full | Outputs::Sum => vec![0..1],
+            Outputs::Full | Outputs::Sum => blocks(1, 1),
             Outputs::Trace | Outputs::Diagonal => blocks(self.survey.outputs, SUMMED),
         };
         for group in groups {
