@@ -3,8 +3,8 @@
 /// Bytes from which on it is worth asking.
 const LARGE: usize = 1 << 22;
 
-/// Asks the system, where it is Linux, to back memory by pages of 2 MiB when it is first written to. Working memory that is used once costs a fault for
-/// each page, and 512 small ones take longer than a large one. Nothing but the time shows, and less than 4 MiB are left alone.
+/// Asks the system, where it is Linux, to back memory by pages of 2 MiB when it is first written to. Working memory that is used once costs
+/// a fault for each page, and 512 small ones take longer than a large one. Nothing but the time shows, and less than 4 MiB are left alone.
 pub fn in_large_pages<T>(memory: &[T]) {
     let bytes = size_of_val(memory);
     if bytes < LARGE {
@@ -19,7 +19,8 @@ pub fn in_large_pages<T>(memory: &[T]) {
             return;
         }
         let inner = &memory[start..];
-        // SAFETY: the range lies within memory that the caller holds, its start is that of a page, and the advice changes no contents and no access rights.
+        // SAFETY: the range lies within memory that the caller holds, its start is that of a page, and the advice changes no contents and
+        // no access rights.
         unsafe {
             libc::madvise(inner.as_ptr().cast_mut().cast(), size_of_val(inner), libc::MADV_HUGEPAGE);
         }

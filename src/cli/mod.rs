@@ -50,7 +50,7 @@ enum Command {
     /// Hold the theory against networks that are really trained, and write a page about it.
     Report(report::Arguments),
     /// Compute a kernel between two sets of inputs.
-    Kernel(kernel::Arguments),
+    Kernel(Box<kernel::Arguments>),
     /// Train a network, from files to a file of weights.
     Train(Box<train::Arguments>),
     /// Time the work loads that other libraries are timed on.

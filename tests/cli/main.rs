@@ -2,6 +2,7 @@
 
 mod arguments;
 mod bench;
+mod finite;
 mod inputs;
 mod kernels;
 mod models;

@@ -16,8 +16,8 @@ pub fn distance<T: Real>(theta: &Kernel<T>, theta0: &Kernel<T>) -> f64 {
     (difference / square0).sqrt()
 }
 
-/// `⟨Θ, Θ₀⟩ / (|Θ|·|Θ₀|)`, the cosine of the angle between two kernels (Cristianini, Shawe-Taylor, Elisseeff and Kandola 2001): 1 if they differ by a factor
-/// alone.
+/// `⟨Θ, Θ₀⟩ / (|Θ|·|Θ₀|)`, the cosine of the angle between two kernels (Cristianini, Shawe-Taylor, Elisseeff and Kandola 2001): 1 if they
+/// differ by a factor alone.
 ///
 /// # Panics
 /// If the kernels have different shapes.
@@ -84,8 +84,8 @@ impl<'a, T: Real> AlongTraining<'a, T> {
         AlongTraining { network, x, request, steps: steps.into_iter().collect(), moments: Vec::new() }
     }
 
-    /// Hears of the parameters at a step, and computes their kernel if the step is one of those that were chosen. The first one is what the others are held
-    /// against.
+    /// Hears of the parameters at a step, and computes their kernel if the step is one of those that were chosen. The first one is what the
+    /// others are held against.
     ///
     /// # Errors
     /// As [`kernel`].

@@ -46,8 +46,8 @@ pub fn empirical_ntk<T: Real>(
     empirical_ntk_in_blocks(f, x1, x2, kept, strategy, None, |_, _| ())
 }
 
-/// [`empirical_ntk`] in blocks of a given number of examples, or of as many as fit into 512 MiB of working memory; the bits do not depend on it.
-/// `progress` hears how many pairs of blocks are done, and of how many.
+/// [`empirical_ntk`] in blocks of a given number of examples, or of as many as fit into 512 MiB of working memory; the bits do not depend
+/// on it. `progress` hears how many pairs of blocks are done, and of how many.
 ///
 /// # Errors
 /// If the function mixes examples.
@@ -69,8 +69,8 @@ pub fn empirical_ntk_in_blocks<T: Real>(
     kernel(f, x1, x2, &request, progress).map_err(EmpiricalError::refusal)
 }
 
-/// The empirical neural tangent kernel, as [`empirical_ntk`], with everything that a [`Request`] can ask for. `progress` hears how many pairs of tiles
-/// are done, and of how many.
+/// The empirical neural tangent kernel, as [`empirical_ntk`], with everything that a [`Request`] can ask for. `progress` hears how many
+/// pairs of tiles are done, and of how many.
 ///
 /// # Errors
 /// If the function mixes examples, if the rates do not belong to its parameters, or if the memory does not hold one pair of examples.
@@ -95,7 +95,7 @@ pub fn kernel<T: Real>(
     let (right, n2) = (x2.unwrap_or(x1), kernel.n2);
     let (rows, columns) = (blocks(n1, plan.examples), blocks(n2, plan.examples));
     let groups = if kept == Outputs::Sum { blocks(1, 1) } else { blocks(survey.outputs, plan.outputs) };
-    let all = [0..survey.outputs];
+    let every = 0..survey.outputs;
     // Of these outputs along the rows, and of these along the columns.
     let groups: Vec<(Range<usize>, &[Range<usize>])> = match (kept, plan.strategy) {
         (Outputs::Full, Strategy::Products) => vec![(0..survey.outputs, &groups)],
@@ -103,7 +103,7 @@ pub fn kernel<T: Real>(
             groups.iter().map(|g| (g.clone(), &groups[..])).collect()
         }
         (Outputs::Trace | Outputs::Diagonal, _) => groups.iter().enumerate().map(|(i, g)| (g.clone(), &groups[i..=i])).collect(),
-        (Outputs::Sum, _) => vec![(0..survey.outputs, &all)],
+        (Outputs::Sum, _) => vec![(every.clone(), std::slice::from_ref(&every))],
     };
     let mut engine = Engine::new(recorder, &survey, &orders, &plan, kept);
     let mut done = 0;
@@ -265,8 +265,8 @@ fn contract_views<T: Real, F: Function<T>>(
     contract::contract(sides, same, engine.survey, engine.orders, engine.kept, factor, target);
 }
 
-/// `Θ(x_i, x_i)` of every example and no other pair: `[N, O, O]`, `[N]`, `[N, O]` or `[N]`, as [`Outputs`] says. Its cost grows with the number of examples
-/// and not with its square.
+/// `Θ(x_i, x_i)` of every example and no other pair: `[N, O, O]`, `[N]`, `[N, O]` or `[N]`, as [`Outputs`] says. Its cost grows with the
+/// number of examples and not with its square.
 ///
 /// The [strategy](Request::strategy) counts as structured, and a tile holds as many examples as its memory has room for.
 ///
@@ -319,8 +319,8 @@ pub fn diagonal<T: Real>(
     Ok(values)
 }
 
-/// The norm of the gradient of every output of every example with respect to the parameters, `[N, O]`: `√Σ_p η_p |∂f_a(x_i)/∂θ_p|²`, the root of the
-/// [diagonal] of the kernel, without the rest of it.
+/// The norm of the gradient of every output of every example with respect to the parameters, `[N, O]`: `√Σ_p η_p |∂f_a(x_i)/∂θ_p|²`, the
+/// root of the [diagonal] of the kernel, without the rest of it.
 ///
 /// ```
 /// use ntk::{Finite, Request, gradient_norms};

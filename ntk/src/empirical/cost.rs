@@ -15,8 +15,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A usual one for numbers of `size` bytes, with as many threads. The rates of a thread, by level in single precision: 90 (AVX-512), 50 (AVX2),
-    /// 8 (portable), and half of that in double precision; 6 GB/s. Measured on two cores of an AMD EPYC with AVX-512.
+    /// A usual one for numbers of `size` bytes, with as many threads. The rates of a thread, by level in single precision: 90 (AVX-512), 50
+    /// (AVX2), 8 (portable), and half of that in double precision; 6 GB/s. Measured on two cores of an AMD EPYC with AVX-512.
     pub fn usual(size: usize, threads: usize) -> Self {
         let rate = match Level::best() {
             Level::Avx512(_) => 90.0,
@@ -214,8 +214,8 @@ pub(super) fn costs(survey: &Survey, orders: &Orders, sizes: &Sizes, machine: &M
     survey.parameters.iter().enumerate().map(cost).collect()
 }
 
-/// The order that was asked for if the parameter can be contracted in it, else the cheapest. One that keeps factors apart also saves memory, so it may cost a
-/// quarter more.
+/// The order that was asked for if the parameter can be contracted in it, else the cheapest. One that keeps factors apart also saves
+/// memory, so it may cost a quarter more.
 fn order(parameter: &Parameter, sizes: &Sizes, machine: &Machine, forced: Option<Order>) -> Order {
     let uses = &parameter.uses;
     if uses.is_empty() || uses.iter().any(|u| u.kind == Kind::Written) {

@@ -41,9 +41,9 @@ const STREAM: u64 = 1 << 50;
 /// What is left of a vector that lies in the span of others, relative to its length.
 const NOTHING: f64 = 1e-10;
 
-/// The largest eigenvalues of a kernel of one set of examples, by block Lanczos with full orthogonalization (Golub and Van Loan 2013, section 10.3): as
-/// many vectors as eigenvalues are sought go through the [operator](Operator) at once, so that equal eigenvalues are found as often as they
-/// are there, and the Rayleigh–Ritz values of the space of all vectors so far are the result.
+/// The largest eigenvalues of a kernel of one set of examples, by block Lanczos with full orthogonalization (Golub and Van Loan 2013,
+/// section 10.3): as many vectors as eigenvalues are sought go through the [operator](Operator) at once, so that equal eigenvalues are
+/// found as often as they are there, and the Rayleigh–Ritz values of the space of all vectors so far are the result.
 ///
 /// Fewer come back if the kernel has fewer. If the residuals are larger than was asked for, the most products were used up.
 ///

@@ -27,8 +27,8 @@ const STREAM: u64 = 1 << 49;
 ///
 /// `Θ[i, j, a, b] = E[u_ia·u_jb]`, `u = J·r`,
 ///
-/// a push for each sample, whatever the number of outputs. An entry of the diagonal is a χ² variable, so its relative standard error is `√(2/samples)`. What
-/// is estimated is symmetric and positive semidefinite. Direction `s` depends on the seed and on `s` alone.
+/// a push for each sample, whatever the number of outputs. An entry of the diagonal is a χ² variable, so its relative standard error is
+/// `√(2/samples)`. What is estimated is symmetric and positive semidefinite. Direction `s` depends on the seed and on `s` alone.
 ///
 /// # Errors
 /// If the function mixes examples, or if the rates do not belong to its parameters.

@@ -7,12 +7,14 @@ mod cost;
 mod eigen;
 mod estimate;
 mod jacobian;
+mod memory;
 mod nngp;
 mod operator;
 mod plan;
 mod products;
 mod reduce;
 mod request;
+mod sites;
 mod stability;
 mod structured;
 mod uses;
@@ -48,8 +50,8 @@ pub enum Strategy {
     Jacobian,
     /// Columns of `Θ` one after the other, `Θ v = J (Jᵀ v)`, by a pull and a push (the same, section 3.2).
     Products,
-    /// Features and cotangents of every layer kept apart (the same, section 3.3), `Θ[i,j,a,b] = Σ_layers α² Σ_st (x_is·x_jt)(g_ias·g_jbt)`, and summed in
-    /// the [`Order`] that is cheapest for each parameter.
+    /// Features and cotangents of every layer kept apart (the same, section 3.3), `Θ[i,j,a,b] = Σ_layers α² Σ_st (x_is·x_jt)(g_ias·g_jbt)`,
+    /// and summed in the [`Order`] that is cheapest for each parameter.
     Structured,
 }
 

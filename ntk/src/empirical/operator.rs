@@ -1,7 +1,7 @@
 //! The kernel as an operator: `Θ·v` without `Θ`.
 
 use super::compute::blocks;
-use super::plan::SUMMED;
+use super::memory::SUMMED;
 use super::reduce::Outputs;
 use super::request::{EmpiricalError, Request};
 use super::uses::{Recorder, Survey, examples, survey};
@@ -12,12 +12,13 @@ use std::ops::Range;
 /// Examples that are pulled and pushed at once. Sums over examples are cut there, and their bits follow from it, so it is one constant.
 const EXAMPLES: usize = 64;
 
-/// `Θ(x1, x2)·v = J1·(η ∘ (J2ᵀ·v))` without `Θ`: a pull of all examples of `x2` and a push of all of `x1` for each vector, and memory for 64 examples and
-/// the vectors. For iterative solvers.
+/// `Θ(x1, x2)·v = J1·(η ∘ (J2ᵀ·v))` without `Θ`: a pull of all examples of `x2` and a push of all of `x1` for each vector, and memory for
+/// 64 examples and the vectors. For iterative solvers.
 ///
-/// A vector has an entry for each example, `[N]`, where the kernel is a [trace](Outputs::Trace) or a [sum](Outputs::Sum); for [`Outputs::Full`] and
-/// [`Outputs::Diagonal`] it has one for each output of each example, `[N, O]`. A trace and a diagonal cost as much as `O` vectors. Of the request
-/// what it [keeps](Request::outputs) and its [rates](Request::rates) count. The bits of a product depend neither on threads nor on the vectors beside it.
+/// A vector has an entry for each example, `[N]`, where the kernel is a [trace](Outputs::Trace) or a [sum](Outputs::Sum); for
+/// [`Outputs::Full`] and [`Outputs::Diagonal`] it has one for each output of each example, `[N, O]`. A trace and a diagonal cost as much as
+/// `O` vectors. Of the request what it [keeps](Request::outputs) and its [rates](Request::rates) count. The bits of a product depend
+/// neither on threads nor on the vectors beside it.
 ///
 /// ```
 /// use ntk::{Finite, Operator, Outputs, Request};
@@ -89,7 +90,7 @@ impl<'a, T: Real, F: Function<T>> Operator<'a, T, F> {
         let mut product = zeros(vectors * self.rows());
         // A trace and a diagonal see every output by itself.
         let groups = match self.kept {
-            Outputs::Full | Outputs::Sum => vec![0..1],
+            Outputs::Full | Outputs::Sum => blocks(1, 1),
             Outputs::Trace | Outputs::Diagonal => blocks(self.survey.outputs, SUMMED),
         };
         for group in groups {

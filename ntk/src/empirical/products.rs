@@ -7,8 +7,8 @@ use super::{Real, number};
 use autodiff::{Flow, Leaf, PerExample, Refusal, Tape, Var};
 use std::ops::Range;
 
-/// `Θ += factor · J1·diag(η)·J2ᵀ`, reduced to `[n1, n2, entries]`: the cotangents of some outputs of `output2` are pulled to the parameters, and from
-/// there pushed as tangents to `output1`, one lane for each output of each example. Of the left all outputs come.
+/// `Θ += factor · J1·diag(η)·J2ᵀ`, reduced to `[n1, n2, entries]`: the cotangents of some outputs of `output2` are pulled to the
+/// parameters, and from there pushed as tangents to `output1`, one lane for each output of each example. Of the left all outputs come.
 pub(super) fn contract<T: Real>(
     (tape1, output1): (&Tape<T>, Var),
     (tape2, output2): (&Tape<T>, Var),

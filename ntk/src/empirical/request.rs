@@ -10,7 +10,8 @@ use thiserror::Error;
 pub struct Tile {
     /// Examples along either side, at least 1.
     pub examples: usize,
-    /// Outputs along either side, at least 1. A [trace](Outputs::Trace) always sums 16 outputs at a time, and a [sum](Outputs::Sum) has one.
+    /// Outputs along either side, at least 1. A [trace](Outputs::Trace) always sums 16 outputs at a time, and a [sum](Outputs::Sum) has
+    /// one.
     pub outputs: usize,
 }
 
@@ -33,14 +34,15 @@ pub struct Request {
     pub outputs: Outputs,
     /// How the kernel is contracted.
     pub strategy: Strategy,
-    /// What the part of each parameter is multiplied by, `Θ = Σ_p η_p J_p J_pᵀ`: with the learning rates this is the kernel that gradient descent
-    /// follows, with 1 and 0 that of some layers. A parameter with the rate 0 costs nothing. All are 1 if none are given.
+    /// What the part of each parameter is multiplied by, `Θ = Σ_p η_p J_p J_pᵀ`: with the learning rates this is the kernel that gradient
+    /// descent follows, with 1 and 0 that of some layers. A parameter with the rate 0 costs nothing. All are 1 if none are given.
     pub rates: Option<Vec<f64>>,
     /// Bytes that the computation may take beyond inputs, weights and the result; as a guide, not a bound, 512 MiB if none are given.
     pub memory: Option<usize>,
     /// The tile, in place of one that memory is planned for.
     pub tile: Option<Tile>,
-    /// The order of every parameter that can be contracted in it, in place of the cheapest one, for [`Strategy::Structured`]: to compare them.
+    /// The order of every parameter that can be contracted in it, in place of the cheapest one, for [`Strategy::Structured`]: to compare
+    /// them.
     pub order: Option<Order>,
 }
 

@@ -32,7 +32,8 @@ pub(super) enum Part<T> {
     Rows(Vec<T>),
     /// The uses.
     Factors(Vec<Factor<T>>),
-    /// The derivatives of one output for each channel, `[examples, n_out, n_in]`, and how much of them every output has, `[examples, lanes, n_out]`.
+    /// The derivatives of one output for each channel, `[examples, n_out, n_in]`, and how much of them every output has, `[examples, lanes,
+    /// n_out]`.
     Pooled { sums: Vec<T>, shares: Vec<T>, n_in: usize, n_out: usize },
 }
 
@@ -339,7 +340,8 @@ impl<'f, T: Real, F: Function<T>> Workers<'f, T, F> {
 }
 
 impl<T: Real, F: Function<T>> Worker<'_, T, F> {
-    /// Fills what is summed over sites with the same weight for each output: the derivatives of the sum of every channel, and the cotangents of that sum.
+    /// Fills what is summed over sites with the same weight for each output: the derivatives of the sum of every channel, and the
+    /// cotangents of that sum.
     fn pool(&mut self, piece: &mut Piece<'_, T>, survey: &Survey) -> Result<(), Refusal> {
         let tape = &self.recorder.tape;
         let (n, lanes) = (piece.examples, piece.lanes);

@@ -29,8 +29,8 @@ pub(super) struct Use {
     /// Extent of a cotangent.
     pub(super) n_out: usize,
     pub(super) scale: f64,
-    /// The value that sums over the sites, if the cotangents of an example are `g[a, s, c] = h[a, c]·m[s, c]` with its own `h`: between lie maps of single
-    /// entries.
+    /// The value that sums over the sites, if the cotangents of an example are `g[a, s, c] = h[a, c]·m[s, c]` with its own `h`: between lie
+    /// maps of single entries.
     pub(super) pool: Option<usize>,
     /// Operations that write the derivative of one cotangent out.
     pub(super) flops: f64,
@@ -196,7 +196,8 @@ pub(super) fn survey<T: Real, F: Function<T>>(
     Ok(survey)
 }
 
-/// The value that sums over all axes between the examples and the channels, if a value is read by one operation alone, entry by entry, and so on until there.
+/// The value that sums over all axes between the examples and the channels, if a value is read by one operation alone, entry by entry, and
+/// so on until there.
 fn pool<T: Real>(tape: &Tape<T>, vars: &[Var], readers: &[Vec<usize>], mut i: usize) -> Option<usize> {
     let rank = tape.shape(vars[i]).rank();
     while let [reader] = readers[i][..] {
