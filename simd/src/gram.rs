@@ -72,8 +72,11 @@ pub fn gram_at<T: Float>(level: Level, a: Mat<T>, to: Accumulate, c: MatMut<T>) 
     gram_task(level, a, to, None, c);
 }
 
+/// What [`gram_then`] does to a block: `f(rows, columns, block)`.
+pub type BlockMap<'a, T> = dyn Fn(Range<usize>, Range<usize>, MatMut<T>) + Sync + 'a;
+
 /// c ← f(a·aᵀ), where f changes the entries of the upper triangle a block at a time, while they are in a core's second cache, before they are
-/// copied to the lower one: `f(rows, columns, block)`.
+/// copied to the lower one.
 ///
 /// Of a block on the diagonal, whose rows are columns too, only what is not below the diagonal i = j counts; below it stands anything. Blocks
 /// come in any order and from all threads. An entry may depend on its row and column, and on no other entry.
@@ -97,7 +100,7 @@ pub fn gram_at<T: Float>(level: Level, a: Mat<T>, to: Accumulate, c: MatMut<T>) 
 /// # Panics
 /// If the shapes do not fit.
 #[track_caller]
-pub fn gram_then<T: Float>(a: Mat<T>, c: MatMut<T>, f: &(dyn Fn(Range<usize>, Range<usize>, MatMut<T>) + Sync)) {
+pub fn gram_then<T: Float>(a: Mat<T>, c: MatMut<T>, f: &BlockMap<'_, T>) {
     gram_then_at(Level::best(), a, c, f);
 }
 
@@ -106,12 +109,12 @@ pub fn gram_then<T: Float>(a: Mat<T>, c: MatMut<T>, f: &(dyn Fn(Range<usize>, Ra
 /// # Panics
 /// If the shapes do not fit.
 #[track_caller]
-pub fn gram_then_at<T: Float>(level: Level, a: Mat<T>, c: MatMut<T>, f: &(dyn Fn(Range<usize>, Range<usize>, MatMut<T>) + Sync)) {
+pub fn gram_then_at<T: Float>(level: Level, a: Mat<T>, c: MatMut<T>, f: &BlockMap<'_, T>) {
     gram_task(level, a, Accumulate::Set, Some(f), c);
 }
 
 #[track_caller]
-fn gram_task<T: Float>(level: Level, a: Mat<T>, to: Accumulate, then: Option<Then<T>>, c: MatMut<T>) {
+fn gram_task<T: Float>(level: Level, a: Mat<T>, to: Accumulate, then: Option<&BlockMap<'_, T>>, c: MatMut<T>) {
     let (m, k) = (a.rows(), a.cols());
     assert!(c.rows() == m && c.cols() == m, "the Gram matrix of {m} × {k} into {} × {}", c.rows(), c.cols());
     let alone = m.saturating_mul(m).saturating_mul(k) < ALONE;
@@ -227,12 +230,9 @@ struct Task<'a, T: Float> {
     mirrored: bool,
 }
 
-/// What is done to a block of rows and columns of a Gram matrix.
-type Then<'a, T> = &'a (dyn Fn(Range<usize>, Range<usize>, MatMut<T>) + Sync);
-
 enum Work<'a, T: Float> {
     /// c ← a·aᵀ or c ← c + a·aᵀ, and then what is done to it.
-    Gram { left: Left<'a, T>, right: Panels<'a, T>, depth: usize, to: Accumulate, then: Option<Then<'a, T>> },
+    Gram { left: Left<'a, T>, right: Panels<'a, T>, depth: usize, to: Accumulate, then: Option<&'a BlockMap<'a, T>> },
     /// A [`Term`]: both sides of the Gram matrix of features and of that of cotangents, with their lengths of a row.
     Kernel { x: (Left<'a, T>, Panels<'a, T>, usize), g: (Left<'a, T>, Panels<'a, T>, usize), scale: T, shift: T, outputs: usize },
 }

@@ -67,8 +67,8 @@ pub use conv::{
 };
 pub use float::Float;
 pub use gram::{
-    Factors, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric, gram_hadamard_symmetric_at, gram_then,
-    gram_then_at,
+    BlockMap, Factors, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric, gram_hadamard_symmetric_at,
+    gram_then, gram_then_at,
 };
 pub use huge::in_large_pages;
 pub use level::{Avx2, Avx512, Kernel, Level, NoSuchLevel};

@@ -121,10 +121,13 @@ struct Piece<'s, T> {
     parts: Vec<PartOf<'s, T>>,
 }
 
+/// Features and cotangents of one use, where they are not those of another parameter.
+type FactorsOf<'s, T> = (Option<&'s mut [T]>, Option<&'s mut [T]>);
+
 enum PartOf<'s, T> {
     Nothing,
     Rows { rows: Option<&'s mut [T]>, touched: bool },
-    Factors { factors: Vec<(Option<&'s mut [T]>, Option<&'s mut [T]>)>, met: usize },
+    Factors { factors: Vec<FactorsOf<'s, T>>, met: usize },
     Pooled { sums: Option<&'s mut [T]>, shares: Option<&'s mut [T]>, n_out: usize },
 }
 

@@ -227,7 +227,7 @@ fn polynomial<T: Float, A: Arith, const N: usize>(x: T, c: &[f64; N]) -> T {
         }
     }
     // Of an even number of coefficients the last one belongs to an odd power.
-    if N % 2 == 0 { A::mul_add(last, x, before) } else { A::mul_add(before, x, last) }
+    if N.is_multiple_of(2) { A::mul_add(last, x, before) } else { A::mul_add(before, x, last) }
 }
 
 /// u/sin u, given sin²(u/2) in [0, ½], by a minimax fit: off by 1.2e-8 before rounding.
