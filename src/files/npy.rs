@@ -87,6 +87,35 @@ pub fn write<T: Element>(path: &Path, shape: &[usize], values: &[T]) -> Result<(
     write_atomically(path, |out| write_parts(out, &header, values))
 }
 
+/// Writes an array piece by piece, as a whole or not at all: `fill` gets a function that takes the next values. Otherwise as [`write()`].
+///
+/// # Errors
+///
+/// As [`write_atomically`], and what `fill` says.
+///
+/// # Panics
+///
+/// Where the product of `shape` is not the number of values written, or where there are more than 64 axes.
+#[track_caller]
+pub fn write_pieces<T: Element>(
+    path: &Path,
+    shape: &[usize],
+    fill: impl FnOnce(&mut dyn FnMut(&[T]) -> io::Result<()>) -> io::Result<()>,
+) -> Result<(), FileError> {
+    let len = shape.iter().product();
+    let header = header::format(shape, len, T::DESCR);
+    write_atomically(path, |out| {
+        out.write_all(&header)?;
+        let mut written = 0;
+        fill(&mut |values| {
+            written += values.len();
+            write_values(out, values)
+        })?;
+        assert_eq!(written, len, "an array of shape {shape:?} has {len} values");
+        Ok(())
+    })
+}
+
 /// Writes the bytes of a `.npy` file to a stream, for example into an archive. Otherwise as [`write()`].
 ///
 /// # Errors
@@ -103,7 +132,11 @@ pub fn write_to<T: Element>(out: &mut dyn Write, shape: &[usize], values: &[T]) 
 
 fn write_parts<T: Element>(out: &mut dyn Write, header: &[u8], values: &[T]) -> io::Result<()> {
     out.write_all(header)?;
-    let mut bytes = Vec::with_capacity(CHUNK);
+    write_values(out, values)
+}
+
+fn write_values<T: Element>(out: &mut dyn Write, values: &[T]) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(CHUNK.min(size_of_val(values)));
     for chunk in values.chunks(CHUNK / size_of::<T>()) {
         bytes.clear();
         for value in chunk {

@@ -44,13 +44,35 @@ impl InfiniteKernel {
         rows: usize,
         mut each: impl FnMut(Range<usize>, Kernels<T>) -> Result<(), E>,
     ) -> Result<(), E> {
+        match self.try_in_blocks(x1, x2, rows, |rows, block| each(rows, block).map_err(Stop::Each)) {
+            Ok(()) => Ok(()),
+            Err(Stop::Each(error)) => Err(error),
+            Err(Stop::Series(error)) => panic!("{error}"),
+        }
+    }
+
+    /// [`in_blocks`](Self::in_blocks) for inputs of any size.
+    ///
+    /// # Errors
+    /// The first error of `each`, or that the variance of a preactivation is too large for the series of a function that has one.
+    ///
+    /// # Panics
+    /// If the inputs have not as many features as the network reads, or if a block has no rows.
+    #[track_caller]
+    pub fn try_in_blocks<T: Float, E: From<SeriesTooLong>>(
+        &self,
+        x1: Mat<T>,
+        x2: Option<Mat<T>>,
+        rows: usize,
+        mut each: impl FnMut(Range<usize>, Kernels<T>) -> Result<(), E>,
+    ) -> Result<(), E> {
         assert!(rows > 0, "a block has at least one row");
         self.check(x1);
         x2.iter().for_each(|&x2| self.check(x2));
         match &self.body {
             Body::Features(stages) => {
-                let inputs = |x| Inputs::new(x, stages).unwrap_or_else(|error| panic!("{error}"));
-                let (one, two) = (inputs(x1), x2.map(inputs));
+                let one = Inputs::new(x1, stages)?;
+                let two = x2.map(|x2| Inputs::new(x2, stages)).transpose()?;
                 for start in (0..one.rows).step_by(rows) {
                     let rows = start..(start + rows).min(one.rows);
                     let kernels = match &two {
@@ -64,11 +86,23 @@ impl InfiniteKernel {
                 for start in (0..x1.rows()).step_by(rows) {
                     let rows = start..(start + rows).min(x1.rows());
                     let block = block_of_images(images, x1, rows.clone(), x2, self.channels_first());
-                    each(rows, block.unwrap_or_else(|error| panic!("{error}")))?;
+                    each(rows, block?)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Why blocks end early.
+enum Stop<E> {
+    Each(E),
+    Series(SeriesTooLong),
+}
+
+impl<E> From<SeriesTooLong> for Stop<E> {
+    fn from(error: SeriesTooLong) -> Self {
+        Stop::Series(error)
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) enum Tied {
     /// An embedding of two tokens, with one layer for both.
     Embedded,
     /// An embedding whose table is the weight of the last layer too.
-    Table,
+    EmbeddedTwice,
 }
 
 const TIED: [Tied; 11] = [
@@ -42,7 +42,7 @@ const TIED: [Tied; 11] = [
     Tied::Pieces,
     Tied::Repeated,
     Tied::Embedded,
-    Tied::Table,
+    Tied::EmbeddedTwice,
 ];
 
 /// Rows of a table for the three tokens that the signs of an example's first three numbers are.
@@ -66,7 +66,7 @@ impl<T: Scalar> Function<T> for Tied {
             | Tied::Pieces
             | Tied::Repeated
             | Tied::Embedded
-            | Tied::Table => Shape::from([entries / 4, 4]),
+            | Tied::EmbeddedTwice => Shape::from([entries / 4, 4]),
         }
     }
 
@@ -81,7 +81,7 @@ impl<T: Scalar> Function<T> for Tied {
             | Tied::Pieces
             | Tied::Repeated
             | Tied::Embedded
-            | Tied::Table => 4,
+            | Tied::EmbeddedTwice => 4,
         };
         vec![
             tape.parameter([n, n], &nn::normals::<T>(5, 0, n * n)),
@@ -157,7 +157,7 @@ impl<T: Scalar> Function<T> for Tied {
                 let h = tape.map(Phi::Tanh, h);
                 tape.sum_axes(h, 1..2, 0.5)
             }
-            Tied::Table => {
+            Tied::EmbeddedTwice => {
                 let h = embed(tape, w, x);
                 let h = tape.sum_axes(h, 1..2, 0.5);
                 let h = tape.map(Phi::Tanh, h);

@@ -41,12 +41,13 @@ pub(crate) struct Arguments {
     pub(super) more: More,
 }
 
-/// What --kind empirical-ntk has besides.
+/// What --kind empirical-ntk has besides, and a bound of memory.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Only for --kind empirical-ntk")]
 pub(crate) struct More {
-    /// Working memory beyond inputs, weights and the result, such as 512MiB or 2GB [default: about 512MiB].
-    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    /// Working memory beyond inputs and weights, such as 512MiB or 2GB. For empirical-ntk it is beyond the result too [default: about 512MiB]; at
+    /// infinite width a kernel that does not fit in twice goes block by block into the file [default: 4GiB].
+    #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = None)]
     pub(super) memory: Option<usize>,
     /// Print the plan, with what each parameter costs, and compute nothing.
     #[arg(long, group = "instead")]
@@ -190,7 +191,8 @@ pub(super) fn check(a: &Arguments) -> Result<(), Failure> {
         ("--along", !m.along.is_empty()),
     ];
     let named = |wanted: &[&str]| given.iter().find(|(name, is)| *is && wanted.contains(name)).map(|(name, _)| *name);
-    if let Some((name, _)) = given.iter().find(|(_, is)| *is && a.kind != Kind::EmpiricalNtk) {
+    let elsewhere = |name: &str| a.kind == Kind::EmpiricalNtk || (name == "--memory" && !a.kind.is_empirical());
+    if let Some((name, _)) = given.iter().find(|(name, is)| *is && !elsewhere(name)) {
         return usage(format!("{name} is for --kind empirical-ntk, and --kind {kind} has nothing of it"));
     }
     if let Some(name) = named(&["--diagonal-only", "--gradient-norms", "--top", "--along"]).filter(|_| a.x2.is_some()) {

@@ -71,10 +71,10 @@ pub(super) fn compute<T: Number>(
         }
         let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
         let relative = norm(&found.standard_error) / norm(&found.kernel.values);
-        let values = found.kernel.values.iter().map(|&v| <T as autodiff::Scalar>::of(v)).collect();
+        let values: Vec<T> = found.kernel.values.iter().map(|&v| <T as autodiff::Scalar>::of(v)).collect();
         let text = format!(", {samples} samples, relative standard error {relative:.2e}");
         let json = vec![("samples", json!(samples)), ("relative_standard_error", json!(relative))];
-        return Ok(Done::Found(Found { shape, values, text, json }));
+        return Ok(Done::Found(Found { shape, values: Some(values), text, json }));
     }
     if let Some(count) = more.top {
         let stage = progress.stage(&format!("{name}, eigenvalues"), 0);
@@ -88,7 +88,7 @@ pub(super) fn compute<T: Number>(
         let values: Vec<T> = top.values.iter().map(|&v| <T as autodiff::Scalar>::of(v)).collect();
         let text = format!(", largest residual {largest:.1e}, {} products", top.products);
         let json = vec![("residuals", json!(top.residuals)), ("products", json!(top.products)), ("eigenvalues", json!(top.values))];
-        return Ok(Done::Found(Found { shape: vec![values.len()], values, text, json }));
+        return Ok(Done::Found(Found { shape: vec![values.len()], values: Some(values), text, json }));
     }
     if !more.along.is_empty() {
         return along(a, f, x1, request, progress).map(Done::Found);
@@ -118,13 +118,13 @@ fn along<T: Number>(a: &Arguments, f: &Finite<'_, T>, x: &[T], request: Request,
     let moments = along.moments();
     let mut shape = vec![steps];
     shape.extend(moments[0].kernel.shape());
-    let values = moments.iter().flat_map(|m| m.kernel.values.iter().copied()).collect();
+    let values: Vec<T> = moments.iter().flat_map(|m| m.kernel.values.iter().copied()).collect();
     let mut text = String::new();
     for (moment, path) in moments[1..].iter().zip(&a.more.along) {
         text += &format!("\n{}: distance {:.4}, alignment {:.4}", path.display(), moment.distance, moment.alignment);
     }
     let of = |f: fn(&ntk::Moment<T>) -> f64| json!(moments.iter().map(f).collect::<Vec<_>>());
-    Ok(Found { shape, values, text, json: vec![("distance", of(|m| m.distance)), ("alignment", of(|m| m.alignment))] })
+    Ok(Found { shape, values: Some(values), text, json: vec![("distance", of(|m| m.distance)), ("alignment", of(|m| m.alignment))] })
 }
 
 /// What the part of every parameter is multiplied by, if any is not 1.

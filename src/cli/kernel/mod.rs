@@ -2,12 +2,13 @@
 
 mod arguments;
 mod empirical;
+mod infinite;
 
 use super::{Failure, Summary};
 pub(crate) use arguments::{Arguments, Precision};
 use arguments::{Kept, Kind, check};
 use nn::Network;
-use ntk::{Finite, InfiniteKernel, Outputs, Real, empirical_nngp};
+use ntk::{Finite, Outputs, Real, empirical_nngp};
 use serde_json::{Value, json};
 use simd::Mat;
 use std::path::Path;
@@ -59,7 +60,7 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Option<Summa
         Outputs::Trace | Outputs::Sum => 1,
     };
     let entries = n1 as u128 * n2 as u128 * kept_of_a_pair;
-    // The result, and the other of the two kernels at infinite width or a block of it.
+    // The result, and a block of it.
     let check = || {
         memory::check(
             2 * entries * size,
@@ -71,15 +72,11 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Option<Summa
     let name = format!("{} kernel, {n1} × {n2}", a.kind.name());
     let found = match a.kind {
         Kind::Ntk | Kind::Nngp => {
-            check()?;
-            let pairs = if x2.is_some() { n1 as u64 * n2 as u64 } else { n1 as u64 * (n1 as u64 + 1) / 2 };
-            let stage = progress.stage(&name, pairs.max(1));
-            let kernel = InfiniteKernel::new(&network).map_err(|e| in_file(&a.model, e))?;
             let d = network.n_inputs();
-            let (x1, x2) = (Mat::new(&x1, n1, d), x2.map(|x| Mat::new(x, n2, d)));
-            let kernels = kernel.try_evaluate_with(x1, x2, |done, _| stage.reach(done)).map_err(Failure::failed)?;
-            stage.finish();
-            Found::of(vec![n1, n2], if a.kind == Kind::Ntk { kernels.ntk } else { kernels.nngp })
+            let inputs = (Mat::new(&x1, n1, d), x2.map(|x| Mat::new(x, n2, d)));
+            let out = a.out.as_deref().expect("a kernel at infinite width has no dry run");
+            infinite::write(a, &network, inputs, out, &name, progress)?;
+            Found::of(vec![n1, n2], None)
         }
         Kind::EmpiricalNngp => {
             check()?;
@@ -106,15 +103,11 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Option<Summa
         }
     };
     let Found { shape, values, text, json: more } = found;
-    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-        let advice = match a.dtype {
-            Precision::F32 => "scale the inputs down or use --dtype f64",
-            Precision::F64 => "scale the inputs down, or w_std in the model",
-        };
-        return Err(Failure::Failed(format!("the kernel overflows {}: entry {at} is {}; {advice}", T::NAME, values[at])));
-    }
     let out = a.out.as_deref().expect("a kernel that is computed has somewhere to go");
-    npy::write(out, &shape, &values)?;
+    if let Some(values) = values {
+        infinite::finite(&values, 0, a)?;
+        npy::write(out, &shape, &values)?;
+    }
     if STDOUT.iter().any(|name| out == Path::new(name)) {
         return Ok(None);
     }
@@ -133,14 +126,15 @@ fn compute<T: Number>(a: &Arguments, progress: &Progress) -> Result<Option<Summa
 /// What goes into the file, and what is said about it besides.
 struct Found<T> {
     shape: Vec<usize>,
-    values: Vec<T>,
+    /// None if they were written already.
+    values: Option<Vec<T>>,
     text: String,
     json: Vec<(&'static str, Value)>,
 }
 
 impl<T> Found<T> {
-    fn of(shape: Vec<usize>, values: Vec<T>) -> Self {
-        Found { shape, values, text: String::new(), json: Vec::new() }
+    fn of(shape: Vec<usize>, values: impl Into<Option<Vec<T>>>) -> Self {
+        Found { shape, values: values.into(), text: String::new(), json: Vec::new() }
     }
 }
 
