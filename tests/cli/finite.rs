@@ -131,7 +131,7 @@ fn what_makes_no_sense_together_is_refused() {
     let folder = Folder::new();
     npy::write(&folder.path("y.npy"), &[4, 3], &inputs(12)).unwrap();
     for (arguments, parts) in [
-        ("--kind ntk --memory 1GiB", ["--memory", "empirical-ntk"]),
+        ("--kind empirical-nngp --seed 1 --memory 1GiB", ["--memory", "empirical-ntk"]),
         ("--kind empirical-nngp --seed 1 --layers 0", ["--layers", "empirical-ntk"]),
         ("--kind empirical-ntk --seed 1 --x2 y.npy --top 1", ["--top", "--x2"]),
         ("--kind empirical-ntk --seed 1 --strategy jacobian --estimate 5", ["--estimate", "--strategy"]),

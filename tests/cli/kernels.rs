@@ -252,3 +252,23 @@ fn weights_that_were_saved_give_the_kernel_of_their_seed() {
     let common = "--model m.toml --x1 x.npy --kind empirical-ntk --outputs full";
     assert_eq!(folder.kernel(&format!("{common} --weights w.safetensors")), folder.kernel(&format!("{common} --seed 9")));
 }
+
+#[test]
+fn a_bound_of_memory_streams_the_same_kernel_at_infinite_width() {
+    let folder = folder();
+    for kind in ["ntk", "nngp"] {
+        for two in ["", " --x2 y.npy"] {
+            let common = format!("--model m.toml --x1 x.npy{two} --kind {kind}");
+            let whole = folder.kernel(&common);
+            // Four blocks of one row, and of three rows.
+            let row = 8 * whole.0[1];
+            for rows in [1, 3] {
+                assert_eq!(folder.kernel(&format!("{common} --memory {}", 4 * row * rows)), whole, "{kind}{two}, {rows} rows");
+            }
+            folder.kernel_fails(&format!("{common} --memory {row}"), &[&row.to_string(), &(4 * row).to_string(), "--memory"]);
+        }
+    }
+    // What is found out on the way leaves no file.
+    folder.npy("x.npy", &[4, 3], &[1e200; 12]);
+    folder.kernel_fails("--model m.toml --x1 x.npy --kind ntk --memory 128", &["overflows f64"]);
+}

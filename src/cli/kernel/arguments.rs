@@ -45,8 +45,8 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Only for --kind empirical-ntk")]
 pub(crate) struct More {
-    /// Working memory beyond inputs and weights, such as 512MiB or 2GB. For empirical-ntk it is beyond the result too [default: about 512MiB]; at
-    /// infinite width a kernel that does not fit in twice goes block by block into the file [default: 4GiB].
+    /// Working memory beyond inputs, weights and the result, such as 512MiB or 2GB [default: about 512MiB]. With ntk and nngp a kernel that does not
+    /// fit in twice goes block by block into the file [default: it must fit].
     #[arg(long, value_name = "SIZE", value_parser = bytes, help_heading = None)]
     pub(super) memory: Option<usize>,
     /// Print the plan, with what each parameter costs, and compute nothing.

@@ -7,13 +7,11 @@ use simd::Mat;
 use std::io;
 use std::path::Path;
 use tangents::files::npy;
+use tangents::memory;
 use tangents::progress::Progress;
 
-/// Bytes that the kernel may take in memory unless `--memory` says another number. More than that goes block by block into the file, which takes twice the
-/// time where the kernel is symmetric.
-const MEMORY: usize = 4 << 30;
-
-/// Writes the kernel of the inputs to `out`.
+/// Writes the kernel of the inputs to `out`. One that does not fit into `--memory` twice, as both kernels are computed, goes block by block into the file, which
+/// takes twice the time where the kernel is symmetric.
 pub(super) fn write<T: Number>(
     a: &Arguments,
     network: &Network,
@@ -25,16 +23,18 @@ pub(super) fn write<T: Number>(
     let kernel = InfiniteKernel::new(network).map_err(|e| in_file(&a.model, e))?;
     let (n1, n2) = (x1.rows(), x2.map_or(x1.rows(), |x2| x2.rows()));
     let row = n2 * size_of::<T>();
-    let memory = a.more.memory.unwrap_or(MEMORY);
     let kept = |kernels: Kernels<T>| if a.kind == Kind::Ntk { kernels.ntk } else { kernels.nngp };
-    if 2 * n1 as u128 * row as u128 <= memory as u128 {
+    let whole = 2 * n1 as u128 * row as u128;
+    let Some(memory) = a.more.memory.filter(|&memory| whole > memory as u128) else {
+        let advice = "use fewer examples, --dtype f32, or --memory to write it block by block";
+        memory::check(whole, &format!("a kernel of {n1} by {n2} examples"), advice).map_err(Failure::failed)?;
         let pairs = if x2.is_some() { n1 as u64 * n2 as u64 } else { n1 as u64 * (n1 as u64 + 1) / 2 };
         let stage = progress.stage(name, pairs.max(1));
         let values = kept(kernel.try_evaluate_with(x1, x2, |done, _| stage.reach(done)).map_err(Failure::failed)?);
         finite(&values, 0, a)?;
         stage.finish();
         return Ok(npy::write(out, &[n1, n2], &values)?);
-    }
+    };
     // Four blocks at most are in memory.
     let rows = memory / (4 * row).max(1);
     if rows == 0 {
