@@ -2,36 +2,10 @@
 
 use nn::{Network, conv, dense, flatten, global_avg_pool, relu};
 use ntk::{Finite, Outputs, Request, Strategy, kernel, plan};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-/// Bytes that are held, and the most since the last reset.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: everything is handed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(HELD.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(HELD.fetch_add(layout.size(), SeqCst) + layout.size(), SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        HELD.fetch_sub(layout.size(), SeqCst);
-        // SAFETY: the caller keeps the contract.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
+use peak_alloc::PeakAlloc;
 
 #[global_allocator]
-static COUNTING: Counting = Counting;
+static MEMORY: PeakAlloc = PeakAlloc;
 
 /// One test, because the counts are those of the process.
 #[test]
@@ -54,10 +28,10 @@ fn memory_stays_within_the_bound_to_five_per_cent() {
                     // Threads of their own, so that nothing is left from before.
                     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
                     let (bytes, result) = pool.install(|| {
-                        let before = HELD.load(SeqCst);
-                        PEAK.store(before, SeqCst);
+                        let before = MEMORY.current_usage();
+                        MEMORY.reset_peak_usage();
                         let theta = kernel(&f, &x, None, &request, |_, _| ()).unwrap();
-                        (PEAK.load(SeqCst) - before, theta.values.len() * size_of::<f32>())
+                        (MEMORY.peak_usage() - before, theta.values.len() * size_of::<f32>())
                     });
                     let beyond = bytes.saturating_sub(result);
                     let used = beyond as f64 / memory as f64;
