@@ -41,17 +41,6 @@ pub use stage::NoLimit;
 /// | layer norm | `K/√((K11 + eps)(K22 + eps))` | likewise |
 /// | residual | sum over the branches | sum |
 ///
-/// Of images there is a `K[p, q]` for each pair of places, with the mean over the channels in `K⁰`, and the rules act on
-///
-/// | layer | |
-/// |---|---|
-/// | conv | `A(K)[p, q] = (1/\|F\|) Σ_f K[s∘p + f − lo, s∘q + f − lo]`, then as dense; `n_in` is channels times `\|F\|` |
-/// | average, sum pool | `a Σ_f Σ_g K[s∘p + f − lo, s∘q + g − lo]` with `a = 1/\|F\|²` or 1 |
-/// | global average pool | the mean over all p and q |
-/// | flatten | the mean over all p of `K[p, p]` |
-///
-/// with zeros beyond the edge, or the other side of the image (Arora et al. 2019, section 4).
-///
 /// where `(u, v) ~ N(0, [[K11, K12], [K12, K22]])`. With the angle t of the pair, `n = √(K11 K22)`, `C = K12`, `D = K11 + K22 − 2 K12`,
 /// `S = K11 + K22 + 2 K12`, `p = (1 + K11)(1 + K22)`, `δ² = p − C²` and `M = (1 + 2 K11)(1 + 2 K22)`:
 ///
@@ -72,6 +61,17 @@ pub use stage::NoLimit;
 ///
 /// relu and abs: Cho and Saul 2009; erf: Williams 1997; gelu: Tsuchida et al. 2021; rbf: Rahimi and Recht 2007; the other ones are
 /// Gaussian integrals, and the series is that of Daniely, Frostig and Singer 2016.
+///
+/// Of images there is a `K[p, q]` for each pair of places, with the mean over the channels in `K⁰`, and the rules act on
+///
+/// | layer | |
+/// |---|---|
+/// | conv | `A(K)[p, q] = (1/\|F\|) Σ_f K[s∘p + f − lo, s∘q + f − lo]`, then as dense; `n_in` is channels times `\|F\|` |
+/// | average, sum pool | `a Σ_f Σ_g K[s∘p + f − lo, s∘q + g − lo]` with `a = 1/\|F\|²` or 1 |
+/// | global average pool | the mean over all p and q |
+/// | flatten | the mean over all p of `K[p, p]` |
+///
+/// with zeros beyond the edge, or the other side of the image (Arora et al. 2019, section 4).
 ///
 /// ```
 /// use nn::{Network, dense, relu};
