@@ -1,8 +1,7 @@
 //! `tangents bench`: times the work loads that other libraries are timed on.
 
+use super::kernel::Contraction;
 use super::{Failure, Summary};
-use clap::ValueEnum;
-use ntk::Strategy;
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -31,25 +30,6 @@ pub(crate) struct Arguments {
     /// List the cases and their sizes, and time nothing.
     #[arg(long)]
     list: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Contraction {
-    Auto,
-    Jacobian,
-    Products,
-    Structured,
-}
-
-impl Contraction {
-    fn strategy(self) -> Strategy {
-        match self {
-            Contraction::Auto => Strategy::Auto,
-            Contraction::Jacobian => Strategy::Jacobian,
-            Contraction::Products => Strategy::Products,
-            Contraction::Structured => Strategy::Structured,
-        }
-    }
 }
 
 /// Repetitions that are timed where nothing else is said.

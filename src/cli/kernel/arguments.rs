@@ -135,7 +135,7 @@ impl Kind {
 }
 
 impl Contraction {
-    pub(super) fn strategy(self) -> Strategy {
+    pub(crate) fn strategy(self) -> Strategy {
         match self {
             Contraction::Auto => Strategy::Auto,
             Contraction::Jacobian => Strategy::Jacobian,

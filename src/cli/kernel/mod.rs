@@ -5,7 +5,7 @@ mod empirical;
 mod infinite;
 
 use super::{Failure, Summary};
-pub(crate) use arguments::{Arguments, Precision};
+pub(crate) use arguments::{Arguments, Contraction, Precision};
 use arguments::{Kept, Kind, check};
 use nn::Network;
 use ntk::{Finite, Outputs, Real, empirical_nngp};
