@@ -209,6 +209,28 @@ fn blocks_of_rows_have_the_bits_of_the_whole_kernel() {
     }
 }
 
+/// Of sizes that several blocks of a Gram matrix make, and whole vectors do not divide.
+fn one_kernel_is_that_of_both<T: simd::Float>() {
+    for n in [1, 95, 331] {
+        let x: Vec<T> = (0..n * D).map(|k| T::of(((k * k % 7919) as f64).sin())).collect();
+        let view = |rows: usize| Mat::new(&x[..rows * D], rows, D);
+        for network in networks() {
+            let kernel = InfiniteKernel::new(&network).unwrap();
+            for other in [None, Some(view(n.min(37)))] {
+                let both = kernel.evaluate(view(n), other);
+                assert!(kernel.ntk(view(n), other) == both.ntk, "{} inputs of {}", n, T::NAME);
+                assert!(kernel.nngp(view(n), other) == both.nngp, "{} inputs of {}", n, T::NAME);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_kernel_alone_has_the_bits_of_both_together() {
+    one_kernel_is_that_of_both::<f32>();
+    one_kernel_is_that_of_both::<f64>();
+}
+
 #[test]
 fn repeated_rows_have_the_entries_of_the_diagonal_to_the_bit() {
     let mut x: Vec<f64> = (0..90 * D).map(|k| (k as f64 * 1.7).sin()).collect();

@@ -1,9 +1,8 @@
 //! `tangents bench`: times the work loads that other libraries are timed on.
 
 use super::kernel::Contraction;
-use super::{Failure, Summary};
-use serde_json::{Value, json};
-use std::io::{self, Write};
+use super::{Failure, Summary, print_line};
+use serde_json::json;
 use std::path::PathBuf;
 use tangents::files;
 use tangents::memory;
@@ -55,7 +54,7 @@ pub(crate) fn run(a: &Arguments, progress: &Progress) -> Result<Option<Summary>,
                 "case": case.name, "kind": kind, "n": case.n, "input": case.input, "outputs": case.outputs,
                 "parameters": network.n_parameters(), "gflop": case.gflop(&network),
             });
-            print(&line)?;
+            print_line(line.to_string())?;
         }
         return Ok(None);
     }
@@ -76,7 +75,7 @@ pub(crate) fn run(a: &Arguments, progress: &Progress) -> Result<Option<Summary>,
                     json!({"case": case.name, "implementation": name, "error": error.to_string()})
                 }
             };
-            print(&line)?;
+            print_line(line.to_string())?;
             stage.step();
         }
     }
@@ -122,13 +121,4 @@ fn enough_memory(case: &Case, network: &nn::Network) -> Result<(), Failure> {
     let parameters: u128 = network.parameters().iter().map(|p| p.shape.len() as u128).sum();
     let numbers = n * network.n_inputs() as u128 + 3 * parameters + 2 * result;
     memory::check(4 * numbers, &format!("case {}", case.name), "make it smaller").map_err(Failure::failed)
-}
-
-fn print(line: &Value) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::ClosedPipe),
-        Err(error) => Err(Failure::Failed(format!("results could not be written to stdout: {}", error.kind()))),
-    }
 }
