@@ -173,10 +173,7 @@ impl Implementation {
     /// Its name in results.
     pub fn name(self) -> &'static str {
         match self {
-            Implementation::Strategy(Strategy::Auto) => "auto",
-            Implementation::Strategy(Strategy::Structured) => "structured",
-            Implementation::Strategy(Strategy::Jacobian) => "jacobian",
-            Implementation::Strategy(Strategy::Products) => "products",
+            Implementation::Strategy(strategy) => strategy.name(),
             Implementation::Closed => "closed-form",
             Implementation::Tape => "tape",
         }
