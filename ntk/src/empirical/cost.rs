@@ -1,5 +1,7 @@
 //! What a kernel costs: operations, bytes, seconds, and the order of every parameter that follows from it.
 
+use super::Strategy;
+use super::memory::{CHUNK, LIGHT};
 use super::plan::{Order, Orders};
 use super::reduce::Outputs;
 use super::uses::{Kind, Parameter, Survey, Use};
@@ -95,12 +97,22 @@ impl Sizes {
     }
 }
 
-/// Recording all examples and pulling their cotangents back, but for what is done at parameters.
-pub(super) fn recording(survey: &Survey, sizes: &Sizes, machine: &Machine) -> Cost {
+/// How much cheaper derivatives that are written out must be than factors that are kept apart, which need less memory.
+pub(super) const ROOMIER: f64 = 1.25;
+
+/// Recording all examples and pulling their cotangents back, but for what is done at parameters. The Jacobian strategy records a tile at
+/// once, in memory; the structured one records few examples at a time, which stay in a cache unless their weights are larger.
+pub(super) fn recording(strategy: Strategy, survey: &Survey, sizes: &Sizes, machine: &Machine) -> Cost {
     let flops = sizes.prepared * (survey.record + sizes.lanes() * survey.pull);
-    let bytes = (sizes.prepared * (2.0 * survey.values as f64 + 2.0 * sizes.lanes() * survey.cotangents as f64)
-        + 2.0 * survey.constant as f64)
-        * sizes.number as f64;
+    let each = survey.values as f64 + sizes.lanes() * survey.cotangents as f64;
+    let number = sizes.number as f64;
+    let in_cache = match strategy {
+        Strategy::Jacobian | Strategy::Products => false,
+        Strategy::Auto | Strategy::Structured => {
+            each * number <= CHUNK as f64 && each * sizes.prepared >= LIGHT as f64 * survey.constant as f64
+        }
+    };
+    let bytes = 2.0 * (if in_cache { 0.0 } else { sizes.prepared * each } + survey.constant as f64) * number;
     let cost = Cost { flops, bytes, seconds: 0.0 };
     Cost { seconds: machine.seconds(cost, CONVOLVED), ..cost }
 }
@@ -214,8 +226,8 @@ pub(super) fn costs(survey: &Survey, orders: &Orders, sizes: &Sizes, machine: &M
     survey.parameters.iter().enumerate().map(cost).collect()
 }
 
-/// The order that was asked for if the parameter can be contracted in it, else the cheapest. One that keeps factors apart also saves
-/// memory, so it may cost a quarter more.
+/// The order that was asked for if the parameter can be contracted in it, else the cheapest. One that keeps factors apart may cost a
+/// quarter more, as it saves memory.
 fn order(parameter: &Parameter, sizes: &Sizes, machine: &Machine, forced: Option<Order>) -> Order {
     let uses = &parameter.uses;
     if uses.is_empty() || uses.iter().any(|u| u.kind == Kind::Written) {
@@ -230,7 +242,7 @@ fn order(parameter: &Parameter, sizes: &Sizes, machine: &Machine, forced: Option
     if let Some(order) = forced.filter(|&order| can(order)) {
         return order;
     }
-    let jacobian = (Order::Jacobian, 1.25 * jacobian(parameter, sizes, machine).seconds);
+    let jacobian = (Order::Jacobian, ROOMIER * jacobian(parameter, sizes, machine).seconds);
     let apart = [Order::Gram, Order::Pooled, Order::Sites].into_iter().filter(|&order| can(order));
     let seconds = |order: Order| match order {
         Order::Nothing | Order::Jacobian => jacobian.1,

@@ -10,7 +10,9 @@ use super::uses::{Kind, Survey, Use};
 /// The outputs that a trace sums at a time, whatever the memory: so its bits do not depend on it.
 pub(super) const SUMMED: usize = 16;
 /// Bytes that a thread holds of the examples it records at once: they stay in its second cache.
-const CHUNK: usize = 1 << 21;
+pub(super) const CHUNK: usize = 1 << 21;
+/// How many times more numbers examples must give than there are weights for each thread to have a copy of these.
+pub(super) const LIGHT: usize = 16;
 
 /// Bytes of every thread that do not grow with the tile: a block of a product with its panels.
 const FIXED: usize = 1 << 19;
@@ -53,7 +55,7 @@ impl Planner<'_> {
     /// has a copy of them and stays in its cache; else threads share every product.
     pub(super) fn chunk(&self, tile: Tile) -> (usize, usize) {
         let each = self.example(self.kept.lanes(0..tile.outputs));
-        if each * tile.examples >= 16 * self.survey.constant && tile.examples > 1 {
+        if each * tile.examples >= LIGHT * self.survey.constant && tile.examples > 1 {
             let chunk = (CHUNK / (each * self.number).max(1)).clamp(1, tile.examples);
             return (chunk, self.threads.min(tile.examples.div_ceil(chunk)));
         }

@@ -98,6 +98,8 @@ impl<T: Scalar> Function<T> for Finite<'_, T> {
     }
 
     fn parameters(&self, tape: &mut Tape<T>) -> Vec<Var> {
+        // Room at once, where a tape that doubles would copy them several times.
+        tape.reserve(tape.used() + self.parameters.iter().map(Vec::len).sum::<usize>());
         self.network.leaves(tape, self.parameters)
     }
 

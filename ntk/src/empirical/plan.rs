@@ -131,7 +131,7 @@ impl Planner<'_> {
                         cost,
                     }
                 };
-                (costs.into_iter().enumerate().map(of).collect(), cost::recording(self.survey, &sizes, &machine))
+                (costs.into_iter().enumerate().map(of).collect(), cost::recording(self.strategy, self.survey, &sizes, &machine))
             }
         };
         let (chunk, workers) = self.chunk(tile);
@@ -196,17 +196,21 @@ pub(super) fn planned<'f, T: Real, F: Function<T>>(
     let machine = Machine::usual(number, 1);
     let structured = cost::orders(&survey, &sizes, &machine, request.order);
     let written = cost::orders(&survey, &sizes, &machine, Some(Order::Jacobian));
-    let seconds = |orders: &Orders| {
+    let seconds = |strategy: Strategy, orders: &Orders| {
         let costs: Cost = cost::costs(&survey, orders, &sizes, &machine).into_iter().sum();
-        (costs + cost::recording(&survey, &sizes, &machine)).seconds
+        (costs + cost::recording(strategy, &survey, &sizes, &machine)).seconds
     };
     let mut compared = vec![
-        (Strategy::Structured, seconds(&structured)),
-        (Strategy::Jacobian, seconds(&written)),
+        (Strategy::Structured, seconds(Strategy::Structured, &structured)),
+        (Strategy::Jacobian, seconds(Strategy::Jacobian, &written)),
         (Strategy::Products, cost::products(&survey, &sizes, &machine).seconds),
     ];
     let strategy = match request.strategy {
-        Strategy::Auto => compared.iter().fold(compared[0], |best, &one| if one.1 < best.1 { one } else { best }).0,
+        Strategy::Auto => {
+            // Structured comes first, and needs the least memory of them.
+            let cheaper = |best: (Strategy, f64), one: &(Strategy, f64)| if cost::ROOMIER * one.1 < best.1 { *one } else { best };
+            compared.iter().fold(compared[0], cheaper).0
+        }
         Strategy::Jacobian | Strategy::Products | Strategy::Structured => request.strategy,
     };
     compared.iter_mut().for_each(|(_, seconds)| *seconds /= threads as f64);
