@@ -90,7 +90,7 @@ pub(super) enum AxisStep {
     /// A layer that acts on each pair alone.
     Alone,
     /// The pairs behind both branches.
-    Sum(AxisPlan, AxisPlan, Pairs),
+    Sum(Box<AxisPlan>, Box<AxisPlan>, Pairs),
 }
 
 /// Calls `f` with the pairs of cells that the windows of a pair of places see.
@@ -204,7 +204,8 @@ impl AxisPlan {
                 Stage::Activation(_) | Stage::Norm { .. } => AxisStep::Alone,
                 Stage::Sum(branch, around) => {
                     let behind = behind();
-                    let [branch, around] = [branch, around].map(|stages| AxisPlan::new(stages, axis, here, Some(&now), &behind, whose));
+                    let [branch, around] =
+                        [branch, around].map(|stages| Box::new(AxisPlan::new(stages, axis, here, Some(&now), &behind, whose)));
                     now = behind.clone();
                     AxisStep::Sum(branch, around, behind)
                 }
