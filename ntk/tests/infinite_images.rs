@@ -348,6 +348,20 @@ fn images_that_coincide_at_some_places_are_exact_there() {
 }
 
 #[test]
+fn images_that_coincide_keep_their_digits_in_single_precision() {
+    // An angle that is read from a rounded covariance would be off by the root of its error, and κ̇ of a kink with it.
+    let c = || hidden([3, 3]);
+    let layers = [c(), nn::abs(), c(), leaky_relu(0.2), flatten(), dense(1)];
+    let network = Network::new([5, 4, 3], layers).unwrap();
+    let x = single(&normals(8, 0, 4 * D));
+    let kernel = InfiniteKernel::new(&network).unwrap();
+    let (single, double) = (kernel.diagonal(Mat::new(&x, 4, D)), kernel.diagonal(Mat::new(&double(&x), 4, D)));
+    for (single, double) in single.ntk.iter().zip(&double.ntk) {
+        assert!((f64::from(*single) / double - 1.0).abs() < 1e-5, "{single} and {double}");
+    }
+}
+
+#[test]
 fn black_images_are_exact() {
     for network in small() {
         let mut x = some(4);

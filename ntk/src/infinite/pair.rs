@@ -217,7 +217,7 @@ fn asin_of_root<T: Float, A: Arith>(s: T) -> T {
 
 /// Σ c_i x^i as two polynomials in x², so that half as many operations wait for each other.
 #[inline(always)]
-fn polynomial<T: Float, A: Arith, const N: usize>(x: T, c: &[f64; N]) -> T {
+pub(super) fn polynomial<T: Float, A: Arith, const N: usize>(x: T, c: &[f64; N]) -> T {
     let s = x * x;
     let (mut last, mut before) = (T::of(c[N - 1]), T::of(c[N - 2]));
     for i in (0..N - 2).rev().step_by(2) {

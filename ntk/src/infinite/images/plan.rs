@@ -6,6 +6,7 @@
 use super::super::stage::Stage;
 use super::linear::Linear;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Pairs (p, q) of places along an axis: p of the first image and q of the second one, in ascending order.
 pub(super) type Pairs = Vec<[usize; 2]>;
@@ -17,6 +18,8 @@ pub(super) struct Taps {
     from: Vec<usize>,
     /// The length of the list before.
     sources: usize,
+    /// See [`run`](Self::run).
+    run: (Range<usize>, usize),
 }
 
 impl Taps {
@@ -34,9 +37,25 @@ impl Taps {
         self.sources
     }
 
+    /// Pairs, one after the other, of which pair number `start + k` adds up the numbers `first + k` to `first + k + 2`: what lies between
+    /// the edges, for windows of three and stride 1.
+    #[inline(always)]
+    pub(super) fn run(&self) -> (Range<usize>, usize) {
+        self.run.clone()
+    }
+
     /// Every pair stays.
     pub(super) fn all(len: usize) -> Self {
-        Taps { starts: (0..=len).collect(), from: (0..len).collect(), sources: len }
+        Taps::of_lists((0..=len).collect(), (0..len).collect(), len)
+    }
+
+    fn of_lists(starts: Vec<usize>, from: Vec<usize>, sources: usize) -> Self {
+        let list = |k: usize| &from[starts[k]..starts[k + 1]];
+        let len = starts.len() - 1;
+        let start = (0..len).find(|&k| list(k).len() == 3).unwrap_or(len);
+        let first = if start < len { list(start)[0] } else { 0 };
+        let end = (start..len).find(|&k| *list(k) != [0, 1, 2].map(|tap| first + k - start + tap)).unwrap_or(len);
+        Taps { run: (start..end, first), starts, from, sources }
     }
 
     /// Picks the pairs of a list out of a larger one.
@@ -51,7 +70,7 @@ impl Taps {
             sources(pair, &mut |source| from.extend(before.binary_search(&source)));
             starts.push(from.len());
         }
-        Taps { starts, from, sources: before.len() }
+        Taps::of_lists(starts, from, before.len())
     }
 }
 
@@ -71,7 +90,7 @@ pub(super) enum AxisStep {
     /// A layer that acts on each pair alone.
     Alone,
     /// The pairs behind both branches.
-    Sum(AxisPlan, AxisPlan, Pairs),
+    Sum(Box<AxisPlan>, Box<AxisPlan>, Pairs),
 }
 
 /// Calls `f` with the pairs of cells that the windows of a pair of places see.
@@ -185,7 +204,8 @@ impl AxisPlan {
                 Stage::Activation(_) | Stage::Norm { .. } => AxisStep::Alone,
                 Stage::Sum(branch, around) => {
                     let behind = behind();
-                    let [branch, around] = [branch, around].map(|stages| AxisPlan::new(stages, axis, here, Some(&now), &behind, whose));
+                    let [branch, around] =
+                        [branch, around].map(|stages| Box::new(AxisPlan::new(stages, axis, here, Some(&now), &behind, whose)));
                     now = behind.clone();
                     AxisStep::Sum(branch, around, behind)
                 }

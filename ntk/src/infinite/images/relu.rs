@@ -1,5 +1,6 @@
 //! A convolution or dense layer and a ReLU in one pass, in single precision.
 
+use super::super::pair::polynomial;
 use super::super::stage::Affine;
 use super::lanes::{Places, coincident};
 use super::linear::Linear;
@@ -115,31 +116,21 @@ fn layers<T: Float, A: Arith, const M: usize, const L: usize>(
         // One factor after the other, as their product may be too large.
         let (v1, i1) = (v1[l % M], i1[l % M]);
         let c = k * i1 * i2[l];
+        let c = if c < T::ONE { c } else { T::ONE };
+        let c = if c > -T::ONE { c } else { -T::ONE };
         let x = c.abs();
-        let x = if x < T::ONE { x } else { T::ONE };
         let u = (T::ONE - x).sqrt();
-        let angle = u * horner::<T, A, 8>(x, &ACOS);
+        let angle = u * polynomial::<T, A, 8>(x, &ACOS);
         let rest = if c < T::ZERO { angle } else { T::PI - angle };
-        let c = if c < T::ZERO { -x } else { x };
         let n = (v1 * i1) * (v2[l] * i2[l]);
-        let kappa = n * turn * A::mul_add(rest, c, u * horner::<T, A, 7>(x, &SIN));
-        let slope = rest * turn;
+        let kappa = n * turn * A::mul_add(rest, c, u * polynomial::<T, A, 7>(x, &SIN));
         let same = coincident(k, v1, v2[l]);
         kappas[l] = if same { T::of(0.5) * v1 } else { kappa };
-        let slope = if same { T::of(0.5) } else { slope };
-        let slope = if (i1 > T::ZERO) & (i2[l] > T::ZERO) { slope } else { T::ZERO };
-        thetas[l] = theta * slope;
+        let slope = if same { T::of(0.5) } else { rest * turn };
+        // Where one of the variances is 0 both of these are. Comparing n and not each of them keeps the mask in vectors.
+        thetas[l] = if n > T::ZERO { theta * slope } else { T::ZERO };
     }
     (*k_out, *theta_out) = (kappas, thetas);
-}
-
-#[inline(always)]
-fn horner<T: Float, A: Arith, const N: usize>(x: T, c: &[f64; N]) -> T {
-    let mut y = T::of(c[N - 1]);
-    for i in (0..N - 1).rev() {
-        y = A::mul_add(y, x, T::of(c[i]));
-    }
-    y
 }
 
 /// acos(x)/√(1 − x) for 0 ≤ x ≤ 1, with an absolute error of acos of 6.6e-7 in single precision.
