@@ -64,8 +64,9 @@ pub struct Block<'a, T> {
     pub(crate) depth: usize,
     pub(crate) to: Accumulate,
     pub(crate) c: MatMut<'a, T>,
-    /// Leaves tiles alone that lie below the diagonal i = j altogether.
-    pub(crate) upper: bool,
+    /// Leaves tiles alone that lie below the diagonal altogether, where so many rows and as many columns are one place on it. With 0 there is
+    /// no diagonal.
+    pub(crate) upper: usize,
     /// Room for [`scratch_len`] numbers, if a factor is packed on the way.
     pub(crate) scratch: &'a mut [T],
 }
@@ -103,6 +104,12 @@ impl<T: Float> Kernel for Block<'_, T> {
     }
 }
 
+/// Whether all columns before `end` belong to places on the diagonal before that of the row, where `each` rows are one place.
+#[inline(always)]
+fn below(each: usize, row: usize, end: usize) -> bool {
+    each > 0 && (end - 1) / each < row / each
+}
+
 impl<T: Float> Block<'_, T> {
     /// Adds a piece of the sum over k for the rows `i`.
     #[inline(always)]
@@ -125,7 +132,7 @@ impl<T: Float> Block<'_, T> {
                 let some = some..group.end.min(some + beside);
                 for first in i.clone().step_by(M) {
                     let rows = first..i.end.min(first + M);
-                    if self.upper && rows.start >= some.end {
+                    if below(self.upper, rows.start, some.end) {
                         break;
                     }
                     let a = match self.a {
@@ -138,7 +145,7 @@ impl<T: Float> Block<'_, T> {
                     };
                     for j in some.clone().step_by(width) {
                         let cols = j..some.end.min(j + width);
-                        if self.upper && rows.start >= cols.end {
+                        if below(self.upper, rows.start, cols.end) {
                             continue;
                         }
                         let b = match self.b {

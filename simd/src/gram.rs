@@ -285,7 +285,7 @@ fn with_panels<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, mut ru
         let (g_left, g_right) = pack_pair(level, alone, one.g, two.g, width, g);
         let (x, g) = ((x_left, x_right, one.x.cols()), (g_left, g_right, one.g.cols()));
         let work = Work::Kernel { x, g, scale, shift, outputs };
-        let rows = (side(KERNEL_BLOCK, n1, alone, width) / outputs / M).max(1) * M;
+        let rows = (side(KERNEL_BLOCK, n1 * outputs, alone, width) / outputs / M).max(1) * M;
         let block = (rows, rows.next_multiple_of(3 * width));
         let mirrored = t + 1 == terms.len();
         run(&Task { level, work, block, entries: outputs * outputs, alone, mirrored }, n1, n2);
@@ -341,17 +341,25 @@ impl<T: Float> Task<'_, T> {
 
     /// The block of the target for the examples `i` by themselves, mirrored across its diagonal.
     fn diagonal(&self, i: Range<usize>, mut c: MatMut<T>) {
-        let width = width_at::<T>(self.level);
-        for first in (i.start..i.end).step_by(self.block.0) {
-            let rows = first..i.end.min(first + self.block.0);
-            // Whole panels of columns, from that of the diagonal on.
-            let skipped = (first - i.start) / width * width;
-            let target = c.reborrow().block(rows.start - i.start..rows.end - i.start, skipped * self.entries..i.len() * self.entries);
-            self.compute(&rows, &(i.start + skipped..i.end), true, target);
-        }
+        self.bands(&i, i.clone(), c.reborrow());
         if self.mirrored {
             T::run_mirror(self.level, Mirror { c, outputs: self.outputs() });
         }
+    }
+
+    /// The rows of the examples `rows` of the square of the examples `i`, from the diagonal on.
+    fn bands(&self, i: &Range<usize>, rows: Range<usize>, c: MatMut<T>) {
+        if rows.len() > self.block.0 {
+            let half = (rows.len() / 2).next_multiple_of(self.block.0);
+            let (above, below) = c.split_rows_at(half);
+            let (first, second) = (rows.start..rows.start + half, rows.start + half..rows.end);
+            return join(self.alone, || self.bands(i, first, above), || self.bands(i, second, below));
+        }
+        // Whole panels of columns, from that of the diagonal on.
+        let width = width_at::<T>(self.level);
+        let skipped = (rows.start - i.start) / width * width;
+        let target = c.block(0..rows.len(), skipped * self.entries..i.len() * self.entries);
+        self.compute(&rows, &(i.start + skipped..i.end), true, target);
     }
 
     fn outputs(&self) -> usize {
@@ -365,7 +373,7 @@ impl<T: Float> Task<'_, T> {
     fn compute(&self, i: &Range<usize>, j: &Range<usize>, upper: bool, mut c: MatMut<T>) {
         match self.work {
             Work::Gram { left, right, depth, to, then } => {
-                self.product(left, right, i.clone(), j.clone(), depth, to, upper, c.reborrow());
+                self.product(left, right, i.clone(), j.clone(), depth, to, upper.into(), c.reborrow());
                 if let Some(then) = then {
                     then(i.clone(), j.clone(), c);
                 }
@@ -374,17 +382,28 @@ impl<T: Float> Task<'_, T> {
                 let (m, n) = (i.len(), j.len());
                 let mut memory = Scratch::take(m * n * (1 + o * o));
                 let (xx, gg) = memory.split_at_mut(m * n);
-                self.product(x_left, x_right, i.clone(), j.clone(), k, Accumulate::Set, upper, MatMut::new(xx, m, n));
+                self.product(x_left, x_right, i.clone(), j.clone(), k, Accumulate::Set, upper.into(), MatMut::new(xx, m, n));
                 let (ia, jb) = (i.start * o..i.end * o, j.start * o..j.end * o);
-                // What lies below the diagonal of examples may lie above that of their outputs.
-                self.product(g_left, g_right, ia, jb, l, Accumulate::Set, upper && o == 1, MatMut::new(gg, m * o, n * o));
+                // All outputs of an example are one place on the diagonal.
+                let upper = if upper { o } else { 0 };
+                self.product(g_left, g_right, ia, jb, l, Accumulate::Set, upper, MatMut::new(gg, m * o, n * o));
                 let (xx, gg) = (Mat::new(xx, m, n), Mat::new(gg, m * o, n * o));
                 T::run_multiply(self.level, Multiply { xx, gg, scale, shift, outputs: o, theta: c });
             }
         }
     }
 
-    fn product(&self, a: Left<T>, b: Panels<T>, i: Range<usize>, j: Range<usize>, depth: usize, to: Accumulate, upper: bool, c: MatMut<T>) {
+    fn product(
+        &self,
+        a: Left<T>,
+        b: Panels<T>,
+        i: Range<usize>,
+        j: Range<usize>,
+        depth: usize,
+        to: Accumulate,
+        upper: usize,
+        c: MatMut<T>,
+    ) {
         T::run_block(self.level, Block { a, b: Right::Panels(b), i, j, depth, to, c, upper, scratch: &mut [] });
     }
 }

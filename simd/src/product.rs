@@ -155,7 +155,7 @@ fn split<T: Float>(
         let none = !matches!((&a, &b), (Left::Packed(_), _) | (_, Right::Packed(_)));
         let mut scratch = (!none).then(|| Scratch::take(scratch_len::<T>(m)));
         let scratch = scratch.as_deref_mut().unwrap_or_default();
-        T::run_block(level, Block { a, b, i, j, depth, to, c, upper: false, scratch });
+        T::run_block(level, Block { a, b, i, j, depth, to, c, upper: 0, scratch });
     }
 }
 
