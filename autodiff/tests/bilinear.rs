@@ -1,10 +1,7 @@
 //! Operations that are linear in each of two operands: differences with step 1 are exact there, up to rounding.
 
-#[allow(dead_code, unreachable_pub, reason = "it is shared with other tests")]
-mod graphs;
-
+use crate::graphs::{record, values};
 use autodiff::{Differentiable, Dual, Flow, Gradient, Leaf, Point, Scalar, Shape, Tape, Var, Windows, Wrt};
-use graphs::{record, values};
 use proptest::prelude::*;
 
 /// A bilinear function of the leaves 0 and 1, where a leaf is an input if it has examples.

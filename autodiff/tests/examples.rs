@@ -1,13 +1,8 @@
 //! Examples do not feel each other, and what mixes them is refused.
 
-#[allow(dead_code, unreachable_pub, reason = "it is shared with the tests of the crate itself")]
-mod catalog;
-#[allow(dead_code, unreachable_pub, reason = "it is shared with other tests")]
-mod graphs;
-
+use crate::catalog::Case;
+use crate::graphs::{Graph, graph, record, values};
 use autodiff::{Differentiable, Flow, Gradient, Leaf, PerExample, Phi, Point, Refusal, Scalar, Tape, Var, Wrt};
-use catalog::Case;
-use graphs::{Graph, graph, record, values};
 use proptest::prelude::*;
 
 /// Some of `n` rows, in any order and as often as one likes.

@@ -1,13 +1,8 @@
 //! The laws of derivatives on every operation and on random graphs.
 
-#[allow(dead_code, unreachable_pub, reason = "it is shared with the tests of the crate itself")]
-mod catalog;
-#[allow(dead_code, unreachable_pub, reason = "it is shared with other tests")]
-mod graphs;
-
+use crate::catalog::Case;
+use crate::graphs::{graph, has_kinks, values};
 use autodiff::{Differentiable, Leaves, Linearized, Point, Taylor, Wrt, check_grads};
-use catalog::Case;
-use graphs::{graph, has_kinks, values};
 use proptest::prelude::*;
 
 proptest! {

@@ -1,10 +1,7 @@
 //! Every mode, on every operation of the catalog, against a slower way to the same numbers.
 
-#[allow(dead_code, unreachable_pub, reason = "it is shared with the tests of the crate itself")]
-mod catalog;
-
+use crate::catalog::Case;
 use autodiff::{Differentiable, Hessian, Leaf, Leaves, Linearized, Mode, Point, Scalar, Shape, Tape, Taylor, Var, Wrt, value_and_gradient};
-use catalog::Case;
 
 const SEED: u64 = 11;
 

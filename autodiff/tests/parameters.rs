@@ -1,11 +1,8 @@
 //! Every way for examples to share a parameter: its per-example derivatives are the gradients of tapes that hold one example alone, and its
 //! factors multiply out to them.
 
-#[allow(dead_code, unreachable_pub, reason = "it is shared with other tests")]
-mod graphs;
-
+use crate::graphs::{record, values};
 use autodiff::{Differentiable, Factors, Flow, Gradient, PerExample, Phi, Point, Scalar, Shape, Tape, Use, Var, Windows, Wrt, check_grads};
-use graphs::{record, values};
 
 /// A use of the parameters `W` `[3, 3]`, `V` `[3, 3]`, `b` `[3]` and `s` `[]` on sites `[n, 3, 3]`.
 #[derive(Clone, Copy, Debug, PartialEq)]

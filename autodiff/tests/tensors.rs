@@ -1,10 +1,7 @@
 //! Operations on tensors compute their formulas: against plain loops and known numbers. See `formulas.rs` for those on matrices.
 
-#[allow(dead_code, unreachable_pub, reason = "it is shared with other tests")]
-mod graphs;
-
+use crate::graphs::values;
 use autodiff::{Border, Padding, Phi, Tape, Windows};
-use graphs::values;
 
 fn assert_close(found: &[f64], want: &[f64], what: &str) {
     assert_eq!(found.len(), want.len(), "{what}");

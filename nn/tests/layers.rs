@@ -1,9 +1,7 @@
 //! Every layer against direct loops, over sizes, strides and paddings, and its derivatives against everything that `check_grads` knows.
 
-mod naive;
-
+use crate::naive::{assert_forward, axis};
 use autodiff::{Point, check_grads};
-use naive::{assert_forward, axis};
 use nn::{
     ACTIVATIONS, Layer, LayerNorm, Network, NormAxes, Padding, PoolKind, avg_pool, conv, dense, flatten, global_avg_pool, identity,
     layer_norm, max_pool, relu, residual, residual_with_shortcut, sum_pool, tanh,

@@ -1,8 +1,6 @@
 //! The forward pass against loops written out, shapes, names and messages.
 
-mod naive;
-
-use naive::assert_forward;
+use crate::naive::assert_forward;
 use nn::{
     ACTIVATIONS, Layer, ModelError, Network, Parameterization, Role, abs, avg_pool, conv, cos, cos_of, dense, erf, flatten, gaussian, gelu,
     global_avg_pool, identity, layer_norm, leaky_relu, max_pool, rbf, relu, residual, residual_with_shortcut, sigmoid, silu, sin, sin_of,

@@ -1,8 +1,6 @@
 //! Kernels of images at infinite width against reference values and against a slow recursion over all pairs of sites.
 
-mod naive_images;
-
-use naive_images::kernels;
+use crate::naive_images::kernels;
 use nn::{
     Layer, Network, NormAxes, Padding, Parameterization, avg_pool, conv, dense, erf, flatten, gelu, global_avg_pool, layer_norm,
     leaky_relu, normals, parse_model, relu, residual, residual_with_shortcut, sin_of, sum_pool, tanh,
