@@ -107,6 +107,30 @@ fn estimates_come_with_errors_and_eigenvalues_without_the_kernel() {
 }
 
 #[test]
+fn the_kernel_multiplies_vectors_without_being_there() {
+    let folder = Folder::new();
+    let v: Vec<f64> = (0..24).map(|i| (f64::from(i) * 0.7).sin()).collect();
+    for (outputs, kept, columns) in [("trace", Outputs::Trace, vec![4]), ("full", Outputs::Full, vec![4, 2])] {
+        let (n, m) = (columns.iter().product::<usize>(), kept.entries(2));
+        let theta = wanted(&Request::of(kept));
+        // The entry of the kernel for row and column, which are an example and one of its outputs.
+        let o = n / 4;
+        let at = |r: usize, c: usize| theta[((r / o) * 4 + c / o) * m + (r % o) * o + c % o];
+        let product = |v: &[f64]| (0..n).map(|r| (0..n).map(|c| at(r, c) * v[c]).sum()).collect::<Vec<f64>>();
+        folder.npy("one.npy", &columns, &v[..n]);
+        folder.npy("three.npy", &[vec![3], columns.clone()].concat(), &v[..3 * n]);
+        let (shape, _, one) = folder.kernel(&format!("{KERNEL} --outputs {outputs} --times one.npy"));
+        assert_eq!(shape, columns);
+        assert!(distance(&one, &product(&v[..n])) < 1e-12);
+        let (shape, _, three) = folder.kernel(&format!("{KERNEL} --outputs {outputs} --times three.npy"));
+        assert_eq!(shape, [vec![3], columns].concat());
+        let wanted: Vec<f64> = v[..3 * n].chunks(n).flat_map(product).collect();
+        assert!(distance(&three, &wanted) < 1e-12);
+    }
+    folder.kernel_fails(&format!("{KERNEL} --times three.npy"), &["three.npy", "[3, 4, 2]", "[4]", "[V, 4]"]);
+}
+
+#[test]
 fn kernels_along_training_stand_one_behind_the_other() {
     let folder = Folder::new();
     let network = nn::parse_model(MODEL).unwrap();
@@ -136,6 +160,8 @@ fn what_makes_no_sense_together_is_refused() {
         ("--kind empirical-ntk --seed 1 --x2 y.npy --top 1", ["--top", "--x2"]),
         ("--kind empirical-ntk --seed 1 --strategy jacobian --estimate 5", ["--estimate", "--strategy"]),
         ("--kind empirical-ntk --seed 1 --top 1 --diagonal-only", ["--top", "--diagonal-only"]),
+        ("--kind empirical-ntk --seed 1 --top 1 --times v.npy", ["--top", "--times"]),
+        ("--kind empirical-nngp --seed 1 --times v.npy", ["--times", "empirical-nngp"]),
         ("--kind empirical-ntk --seed 1 --top 1 --outputs diagonal", ["--top", "--outputs diagonal"]),
         ("--kind empirical-ntk --seed 1 --memory 12parsec", ["--memory", "512MiB"]),
         ("--kind empirical-ntk --seed 1 --estimate 1", ["--estimate", "1"]),

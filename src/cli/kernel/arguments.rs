@@ -80,6 +80,10 @@ pub(crate) struct More {
     /// The K largest eigenvalues of the kernel, without the kernel: [K].
     #[arg(long, group = "instead", value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) top: Option<u32>,
+    /// The product of the kernel with vectors, without the kernel: [columns] or [V, columns], where the columns are [N2], or [N2, O] with
+    /// --outputs full and diagonal; the result has N1 in the place of N2.
+    #[arg(long, group = "instead", value_name = "V.npy")]
+    pub(super) times: Option<PathBuf>,
     /// Weights of later steps, such as checkpoints: kernels of all of them, [1 + files, ...], with their distance to the first and their
     /// alignment with it.
     #[arg(long, group = "instead", value_name = "W.safetensors,...", value_delimiter = ',')]
@@ -188,6 +192,7 @@ pub(super) fn check(a: &Arguments) -> Result<(), Failure> {
         ("--gradient-norms", m.gradient_norms),
         ("--estimate", m.estimate.is_some()),
         ("--top", m.top.is_some()),
+        ("--times", m.times.is_some()),
         ("--along", !m.along.is_empty()),
     ];
     let named = |wanted: &[&str]| given.iter().find(|(name, is)| *is && wanted.contains(name)).map(|(name, _)| *name);
@@ -198,10 +203,10 @@ pub(super) fn check(a: &Arguments) -> Result<(), Failure> {
     if let Some(name) = named(&["--diagonal-only", "--gradient-norms", "--top", "--along"]).filter(|_| a.x2.is_some()) {
         return usage(format!("{name} is of one set of examples: leave --x2 away"));
     }
-    if let Some(name) = named(&["--diagonal-only", "--gradient-norms", "--estimate", "--top"]).filter(|_| a.strategy.is_some()) {
+    if let Some(name) = named(&["--diagonal-only", "--gradient-norms", "--estimate", "--top", "--times"]).filter(|_| a.strategy.is_some()) {
         return usage(format!("{name} has one way to be computed: leave --strategy away"));
     }
-    if let Some(name) = named(&["--estimate", "--top"]).filter(|_| m.memory.is_some()) {
+    if let Some(name) = named(&["--estimate", "--top", "--times"]).filter(|_| m.memory.is_some()) {
         return usage(format!("{name} needs memory for 64 examples whatever their number: leave --memory away"));
     }
     if m.top.is_some() && a.outputs == Kept::Diagonal {

@@ -6,6 +6,7 @@ use crate::cli::{Failure, Summary};
 use nn::Network;
 use ntk::{AlongTraining, EigenRequest, Finite, Operator, Outputs, Plan, Request};
 use serde_json::{Value, json};
+use std::path::Path;
 use tangents::files::{self, npy};
 use tangents::progress::{Progress, Stage};
 
@@ -17,7 +18,7 @@ pub(super) enum Done<T> {
 
 /// Whether the result has all pairs of examples.
 pub(super) fn is_whole(more: &More) -> bool {
-    !(more.diagonal_only || more.gradient_norms || more.top.is_some() || more.dry_run)
+    !(more.diagonal_only || more.gradient_norms || more.top.is_some() || more.times.is_some() || more.dry_run)
 }
 
 pub(super) fn compute<T: Number>(
@@ -90,6 +91,9 @@ pub(super) fn compute<T: Number>(
         let json = vec![("residuals", json!(top.residuals)), ("products", json!(top.products)), ("eigenvalues", json!(top.values))];
         return Ok(Done::Found(Found { shape: vec![values.len()], values: Some(values), text, json }));
     }
+    if let Some(path) = &more.times {
+        return times(path, f, (x1, x2), &request).map(Done::Found);
+    }
     if !more.along.is_empty() {
         return along(a, f, x1, request, progress).map(Done::Found);
     }
@@ -99,6 +103,30 @@ pub(super) fn compute<T: Number>(
     let kernel = ntk::kernel(f, x1, x2, &request, |_, _| stage.step()).map_err(Failure::failed)?;
     stage.finish();
     Ok(Done::Found(Found { json: vec![("plan", as_json(&plan, network))], ..Found::of(kernel.shape(), kernel.values) }))
+}
+
+/// The product of the kernel with the vectors of a file.
+fn times<T: Number>(path: &Path, f: &Finite<'_, T>, (x1, x2): (&[T], Option<&[T]>), request: &Request) -> Result<Found<T>, Failure> {
+    let mut operator = Operator::new(f, x1, x2, request).map_err(Failure::failed)?;
+    let array = npy::read(path)?;
+    array.require_finite(path)?;
+    let outputs = match request.outputs {
+        Outputs::Full | Outputs::Diagonal => Some(f.network.outputs()),
+        Outputs::Trace | Outputs::Sum => None,
+    };
+    let of = |rows: usize| -> Vec<usize> { std::iter::once(rows / outputs.unwrap_or(1).max(1)).chain(outputs).collect() };
+    let columns = of(operator.columns());
+    let before = array.shape.len().wrapping_sub(columns.len());
+    if before > 1 || array.shape[before..] != columns {
+        let shown = columns.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        return Err(Failure::Failed(format!(
+            "{path:?} has shape {:?}, and the kernel multiplies vectors of shape [{shown}], or several of them, [V, {shown}]",
+            array.shape
+        )));
+    }
+    let vectors: Vec<usize> = array.shape[..before].to_vec();
+    let product = operator.apply(vectors.iter().product(), &T::from_values(array.values));
+    Ok(Found::of([vectors, of(operator.rows())].concat(), product))
 }
 
 /// Kernels of one network at several steps.
