@@ -50,6 +50,16 @@ impl<T: Scalar> Flow<T> {
         Flow { values: Vec::new(), start: Vec::new(), touched: Vec::new(), wanted: Vec::new(), scratch: Scratch::new() }
     }
 
+    /// An empty buffer in memory that there is already, with anything in it.
+    pub fn with_memory(memory: Vec<T>) -> Self {
+        Flow { values: memory, ..Flow::new() }
+    }
+
+    /// Its memory.
+    pub fn into_memory(self) -> Vec<T> {
+        self.values
+    }
+
     /// What has arrived at a value: all its lanes, one after the other, or `None` for zero.
     pub fn get(&self, v: Var) -> Option<&[T]> {
         self.touched[v.index()].then(|| &self.values[self.start[v.index()]..self.start[v.index() + 1]])
@@ -67,10 +77,9 @@ impl<T: Scalar> Flow<T> {
         self.touched.clear();
         self.touched.resize(nodes.len(), false);
         if self.values.len() < end {
-            // Nothing in it is needed any more, so that it is not copied; zeros of fresh memory are not written.
+            // Nothing in it is needed any more, so that it is not copied.
             self.values = Vec::new();
-            self.values = vec![T::ZERO; end];
-            simd::in_large_pages(&self.values);
+            self.values = simd::zeros(T::ZERO, end);
         }
     }
 

@@ -10,6 +10,8 @@ use std::ops::Range;
 /// The values below a node, by variable.
 pub(crate) struct Past<'t, T> {
     pub(crate) nodes: &'t [Node],
+    /// The first of them, and all others; no node has some in either.
+    pub(crate) floor: &'t [T],
     pub(crate) values: &'t [T],
 }
 
@@ -18,14 +20,19 @@ impl<'t, T: Copy> Past<'t, T> {
         &self.nodes[v.index()]
     }
 
+    fn numbers(&self, range: Range<usize>) -> &'t [T] {
+        let floor = self.floor.len();
+        if range.end <= floor { &self.floor[range] } else { &self.values[range.start - floor..range.end - floor] }
+    }
+
     pub(crate) fn value(&self, v: Var) -> &'t [T] {
-        &self.values[self.node(v).range()]
+        self.numbers(self.node(v).range())
     }
 
     /// What the operation saved for its derivative, behind its value.
     fn saved(&self, v: Var) -> &'t [T] {
         let node = self.node(v);
-        &self.values[node.range().end..node.end]
+        self.numbers(node.range().end..node.end)
     }
 
     pub(crate) fn matrix(&self, v: Var) -> Mat<'t, T> {

@@ -98,7 +98,13 @@ impl<T: Scalar> Buffers<T> {
                 Some(Leaf::Constant) | None => continue,
             };
             if let Some((values, touched)) = slot {
-                values.resize(lanes * node.shape.len(), T::ZERO);
+                let len = lanes * node.shape.len();
+                if values.len() < len {
+                    // Nothing in it is needed any more, so that it is not copied.
+                    *values = Vec::new();
+                    *values = simd::zeros(T::ZERO, len);
+                }
+                values.truncate(len);
                 *touched = false;
             }
         }

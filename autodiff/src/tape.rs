@@ -7,6 +7,7 @@ use crate::rules::{self, Past};
 use crate::scalar::{Scalar, Scratch};
 use crate::shape::Shape;
 use std::fmt;
+use std::sync::Arc;
 
 /// A place on a tape to go back to.
 #[derive(Clone, Copy, Debug)]
@@ -35,10 +36,12 @@ pub struct Mark {
 /// assert_eq!(gradient.parameter(0), [1.0, 2.0]);
 /// # Ok::<(), autodiff::Refusal>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Tape<T: Scalar> {
     nodes: Vec<Node>,
-    /// Never shrinks, so that a warm tape neither allocates nor fills.
+    /// The first values, which clones of the tape share.
+    floor: Arc<Vec<T>>,
+    /// The values behind the floor. Never shrinks, so that a warm tape neither allocates nor fills.
     arena: Vec<T>,
     used: usize,
     inputs: usize,
@@ -49,7 +52,15 @@ pub struct Tape<T: Scalar> {
 impl<T: Scalar> Tape<T> {
     /// An empty tape.
     pub fn new() -> Self {
-        Tape { nodes: Vec::new(), arena: Vec::new(), used: 0, inputs: 0, parameters: Vec::new(), scratch: Scratch::new() }
+        Tape {
+            nodes: Vec::new(),
+            floor: Arc::new(Vec::new()),
+            arena: Vec::new(),
+            used: 0,
+            inputs: 0,
+            parameters: Vec::new(),
+            scratch: Scratch::new(),
+        }
     }
 
     /// An empty tape with room for a number of values, so that no more memory is asked for than they need. Without it the room doubles as it
@@ -62,11 +73,49 @@ impl<T: Scalar> Tape<T> {
 
     /// Makes room for a number of values altogether, as [`with_capacity`](Tape::with_capacity) does.
     pub fn reserve(&mut self, values: usize) {
+        let values = values.saturating_sub(self.floor.len());
         if self.arena.len() < values {
-            let mut arena = vec![T::ZERO; values];
-            simd::in_large_pages(&arena);
-            arena[..self.used].copy_from_slice(&self.arena[..self.used]);
+            let mut arena = simd::zeros(T::ZERO, values);
+            let used = self.used - self.floor.len();
+            arena[..used].copy_from_slice(&self.arena[..used]);
             self.arena = arena;
+        }
+    }
+
+    /// [Makes room](Tape::reserve) in memory that there is already, with anything in it; [`into_memory`](Tape::into_memory) gives it back.
+    ///
+    /// # Panics
+    /// If it does not hold what was recorded.
+    pub fn reserve_in(&mut self, mut memory: Vec<T>) {
+        let used = self.used - self.floor.len();
+        memory[..used].copy_from_slice(&self.arena[..used]);
+        self.arena = memory;
+    }
+
+    /// The memory of all values that are not in the floor.
+    pub fn into_memory(self) -> Vec<T> {
+        self.arena
+    }
+
+    /// Makes what was recorded so far the floor, whose values clones of the tape share: so threads record examples on top of the same
+    /// weights, each on its own tape.
+    ///
+    /// ```
+    /// let mut tape = autodiff::Tape::new();
+    /// let w = tape.parameter([2], &[3.0, 4.0]);
+    /// tape.lay_floor();
+    /// let mut other = tape.clone();
+    /// let y = other.mul(w, w);
+    /// assert_eq!(other.value(y), [9.0, 16.0]);
+    /// assert_eq!(other.value(w).as_ptr(), tape.value(w).as_ptr());
+    /// ```
+    pub fn lay_floor(&mut self) {
+        let above = self.used - self.floor.len();
+        self.arena.truncate(above);
+        if self.floor.is_empty() {
+            self.floor = Arc::new(std::mem::take(&mut self.arena));
+        } else {
+            Arc::make_mut(&mut self.floor).append(&mut self.arena);
         }
     }
 
@@ -86,6 +135,10 @@ impl<T: Scalar> Tape<T> {
         self.nodes.truncate(mark.nodes);
         self.parameters.truncate(mark.parameters);
         (self.used, self.inputs) = (mark.used, mark.inputs);
+        if self.used < self.floor.len() {
+            self.arena = self.floor[..self.used].to_vec();
+            self.floor = Arc::default();
+        }
     }
 
     /// A value that is never differentiated and belongs to no example.
@@ -124,7 +177,8 @@ impl<T: Scalar> Tape<T> {
         assert!(!per_example || !shape.dims().is_empty(), "axis 0 is the examples, and a scalar has no axis");
         let (start, end) = (self.used, self.used + values.len());
         self.grow(end);
-        self.arena[start..end].copy_from_slice(values);
+        let floor = self.floor.len();
+        self.arena[start - floor..end - floor].copy_from_slice(values);
         self.used = end;
         self.keep(Op::Leaf(leaf), shape, per_example, start, end)
     }
@@ -142,9 +196,9 @@ impl<T: Scalar> Tape<T> {
         let node = self.keep(op, shape, per_example, start, end);
         self.used = end;
         // An operation reads below its start and writes above it, so one split is the whole proof that they do not alias.
-        let (below, above) = self.arena.split_at_mut(start);
+        let (below, above) = self.arena.split_at_mut(start - self.floor.len());
         let (out, saved) = above[..end - start].split_at_mut(len);
-        evaluate(node, &Past { nodes: &self.nodes, values: below }, out, saved, &mut self.scratch);
+        evaluate(node, &Past { nodes: &self.nodes, floor: &self.floor, values: below }, out, saved, &mut self.scratch);
         node
     }
 
@@ -170,9 +224,14 @@ impl<T: Scalar> Tape<T> {
     }
 
     fn grow(&mut self, len: usize) {
+        let len = len - self.floor.len();
         if self.arena.len() < len {
             self.arena.resize(len, T::ZERO);
         }
+    }
+
+    fn past(&self) -> Past<'_, T> {
+        Past { nodes: &self.nodes, floor: &self.floor, values: &self.arena }
     }
 
     /// What is known about a value.
@@ -182,10 +241,11 @@ impl<T: Scalar> Tape<T> {
 
     /// The value.
     pub fn value(&self, v: Var) -> &[T] {
-        &self.arena[self.node(v).range()]
+        self.past().value(v)
     }
 
-    /// The value of a leaf, to be changed in place; what was recorded on top of it keeps its old values until it is recorded again.
+    /// The value of a leaf, to be changed in place; what was recorded on top of it keeps its old values until it is recorded again. A floor that
+    /// clones share is copied before.
     ///
     /// # Panics
     /// If the value was computed.
@@ -193,7 +253,12 @@ impl<T: Scalar> Tape<T> {
     pub fn leaf_mut(&mut self, v: Var) -> &mut [T] {
         let node = &self.nodes[v.index()];
         assert!(matches!(node.op, Op::Leaf(_)), "only a leaf can be changed, and this is {}", node.op.name());
-        &mut self.arena[node.range()]
+        let (range, floor) = (node.range(), self.floor.len());
+        if range.end <= floor {
+            &mut Arc::make_mut(&mut self.floor)[range]
+        } else {
+            &mut self.arena[range.start - floor..range.end - floor]
+        }
     }
 
     /// The shape of a value.
@@ -234,7 +299,22 @@ impl<T: Scalar> Tape<T> {
     pub fn edges<'t>(&'t self, node: Var, edge: impl FnMut(Var, Linear<'t, T>)) {
         #[cfg(test)]
         let edge = crate::faults::plant(self.node(node).op.name(), edge);
-        rules::edges(node, &Past { nodes: &self.nodes, values: &self.arena }, edge);
+        rules::edges(node, &self.past(), edge);
+    }
+}
+
+/// A copy shares the floor, and has room for no more than there is.
+impl<T: Scalar> Clone for Tape<T> {
+    fn clone(&self) -> Self {
+        Tape {
+            nodes: self.nodes.clone(),
+            floor: self.floor.clone(),
+            arena: self.arena[..self.used - self.floor.len()].to_vec(),
+            used: self.used,
+            inputs: self.inputs,
+            parameters: self.parameters.clone(),
+            scratch: Scratch::new(),
+        }
     }
 }
 

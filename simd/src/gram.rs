@@ -7,14 +7,14 @@
 
 use std::ops::Range;
 
-use crate::block::{Block, Left, Right};
+use crate::block::{Block, DEPTH, Left, Right};
 use crate::lane::Arith;
 use crate::level::Kernel;
 use crate::mirror::{Mirror, Turn};
 use crate::pack::{Panels, pack_all, panels_len};
 use crate::product::{ALONE, CUT, join};
 use crate::scratch::Scratch;
-use crate::tile::{M, width_at};
+use crate::tile::{M, MOST_LANES, N, width_at};
 use crate::{Accumulate, Float, Level, Mat, MatMut};
 
 /// Rows and columns of a block of a Gram matrix.
@@ -22,6 +22,9 @@ const GRAM_BLOCK: usize = 2 * CUT;
 
 /// Rows and columns of a block of the kernel of a layer, of which two Gram matrices are held.
 const KERNEL_BLOCK: usize = 3 * CUT;
+
+/// Bytes of a factor that are packed at once, if its rows are long: panels that the last cache holds, however long the rows.
+const PACKED: usize = 1 << 22;
 
 /// Rows of so few bytes are read where they lie.
 const SHORT: usize = 512;
@@ -119,11 +122,28 @@ fn gram_task<T: Float>(level: Level, a: Mat<T>, to: Accumulate, then: Option<&Bl
     assert!(c.rows() == m && c.cols() == m, "the Gram matrix of {m} × {k} into {} × {}", c.rows(), c.cols());
     let alone = m.saturating_mul(m).saturating_mul(k) < ALONE;
     let width = width_at::<T>(level);
-    let mut memory = Scratch::take(pair_len(a, a, width));
-    let (left, right) = pack_pair(level, alone, a, a, width, &mut memory);
-    let work = Work::Gram { left, right, depth: k, to, then };
     let side = side(GRAM_BLOCK, m, alone, width);
-    square(&Task { level, work, block: (side, side), entries: 1, alone, mirrored: true }, 0..m, c);
+    let depth = gram_depth(m, size_of::<T>());
+    let mut c = c;
+    for first in (0..k.max(1)).step_by(depth) {
+        let last = first + depth >= k;
+        let a = a.block(0..m, first..k.min(first + depth));
+        let mut memory = Scratch::take(pair_len(a, a, width));
+        let (left, right) = pack_pair(level, alone, a, a, width, &mut memory);
+        let to = if first == 0 { to } else { Accumulate::Add };
+        let work = Work::Gram { left, right, depth: a.cols(), to, then: then.filter(|_| last) };
+        square(&Task { level, work, block: (side, side), entries: 1, alone, mirrored: last }, 0..m, c.reborrow());
+    }
+}
+
+/// The part of the sum over k for which rows are packed at once, whole pieces of a block's own: so its bits are the same.
+fn gram_depth(rows: usize, size: usize) -> usize {
+    (PACKED / size / rows.max(1) / DEPTH * DEPTH).max(DEPTH)
+}
+
+/// The most working memory that [`gram`] takes for `rows` × `cols` numbers of `size` bytes, in numbers: panels of both sides.
+pub fn gram_panels(rows: usize, cols: usize, size: usize) -> usize {
+    (rows.next_multiple_of(N * MOST_LANES) + rows.next_multiple_of(M)) * cols.min(gram_depth(rows, size))
 }
 
 /// The kernel of a network, layer by layer: θ ← θ + Σ over the terms of (scale · x1·x2ᵀ + shift) ∘ g1·g2ᵀ.

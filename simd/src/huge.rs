@@ -6,6 +6,11 @@ const LARGE: usize = 1 << 22;
 /// Asks the system, where it is Linux, to back memory by pages of 2 MiB when it is first written to. Working memory that is used once costs
 /// a fault for each page, and 512 small ones take longer than a large one. Nothing but the time shows, and less than 4 MiB are left alone.
 pub fn in_large_pages<T>(memory: &[T]) {
+    advise(memory);
+}
+
+/// [`in_large_pages`], of memory that need not be initialized.
+fn advise<T>(memory: &[T]) {
     let bytes = size_of_val(memory);
     if bytes < LARGE {
         return;
@@ -27,6 +32,25 @@ pub fn in_large_pages<T>(memory: &[T]) {
     }
 }
 
+/// Bytes from which on an allocation has fresh memory of its own, which the system fills with zeros page by page when it is first written to.
+/// The C library of Linux takes less than this from memory that it has, and fills it at once.
+const FRESH: usize = 1 << 25;
+
+/// `n` times `zero`, [in large pages](in_large_pages).
+pub fn zeros<T: Copy>(zero: T, n: usize) -> Vec<T> {
+    let bytes = n.saturating_mul(size_of::<T>());
+    if (LARGE..FRESH).contains(&bytes) {
+        // The advice must come before the zeros, which are the first to be written.
+        let mut memory = Vec::with_capacity(n);
+        advise(memory.spare_capacity_mut());
+        memory.resize(n, zero);
+        return memory;
+    }
+    let memory = vec![zero; n];
+    in_large_pages(&memory);
+    memory
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -36,5 +60,10 @@ mod tests {
         super::in_large_pages(&memory);
         assert_eq!((memory[4], memory[5], memory[(3 << 20) - 1]), (0.0, 1.0, 0.0));
         super::in_large_pages::<f64>(&[]);
+        for n in [0, 7, 1 << 20, 1 << 23] {
+            let memory = super::zeros(0.0_f32, n);
+            assert!(memory.len() == n && memory.iter().all(|x| x.to_bits() == 0));
+        }
+        assert_eq!(super::zeros(1_u8, 5 << 20), vec![1; 5 << 20]);
     }
 }

@@ -72,8 +72,9 @@ pub fn product_at<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, 
         return T::run_alone(level, Alone { a, b, to, c });
     }
     // The lanes of a vector are columns, so columns should be many, and lie side by side in the target. A large left factor with
-    // its columns side by side is read as the right one rather than turned around for few columns.
-    let lean = n <= LEAN && m > LEAN && a.row_stride() == 1 && a.col_stride() > 1;
+    // its columns side by side is read as the right one rather than turned around for few columns, unless sums are so short that writing
+    // the target is most of the work.
+    let lean = n <= LEAN && n < a.cols() && m > LEAN && a.row_stride() == 1 && a.col_stride() > 1;
     let turned = if n < 4 { n < m } else { lean || (m >= 4 && c.col_stride() != 1 && c.row_stride() == 1) };
     if turned { oriented(level, b.t(), a.t(), to, c.t()) } else { oriented(level, a, b, to, c) }
 }

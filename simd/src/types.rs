@@ -77,7 +77,7 @@ macro_rules! lane {
             }
 
             fn pool<R>(with: impl FnOnce(&Pool<Self>) -> R) -> R {
-                thread_local!(static POOL: Pool<$t> = const { Pool::new(Vec::new()) });
+                thread_local!(static POOL: Pool<$t> = const { Pool::new() });
                 POOL.with(with)
             }
         }

@@ -209,7 +209,10 @@ impl<'p, 'f, T: Real, F: Function<T>> Engine<'p, 'f, T, F> {
                 let room = survey.constant + plan.examples * survey.values;
                 Maker::Recorder(Box::new(recorder.with_room(room)))
             }
-            Strategy::Auto | Strategy::Structured => Maker::Workers(Workers::new(recorder, survey, plan.workers, plan.chunk)),
+            Strategy::Auto | Strategy::Structured => {
+                let lanes = kept.lanes(0..plan.outputs);
+                Maker::Workers(Workers::new(recorder, survey, plan.workers, plan.chunk, lanes))
+            }
         };
         Engine { survey, orders, strategy: plan.strategy, kept, maker }
     }

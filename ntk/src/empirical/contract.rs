@@ -40,7 +40,7 @@ impl<T: Real> Target<'_, T> {
 }
 
 /// Some of the examples of a structure.
-pub(super) struct View<'s, T> {
+pub(super) struct View<'s, T: Real> {
     pub(super) structure: &'s Structure<T>,
     pub(super) first: usize,
     pub(super) examples: usize,
@@ -243,7 +243,7 @@ fn rows<T: Real>(
 }
 
 /// Two uses of a parameter.
-struct Pair<'s, T> {
+struct Pair<'s, T: Real> {
     p: usize,
     a: &'s Factor<T>,
     b: &'s Factor<T>,

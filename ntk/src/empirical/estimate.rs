@@ -47,7 +47,7 @@ pub fn estimate<T: Real>(
 ) -> Result<Estimate, EmpiricalError> {
     assert!(samples >= 2, "a standard error needs two samples at least, and {samples} were asked for");
     let kept = request.outputs;
-    let mut recorder = Recorder::new(f, 0);
+    let mut recorder = Recorder::new(f);
     let (n1, n2) = (examples(f, x1), x2.map(|x| examples(f, x)));
     let survey = survey(&mut recorder, x2.filter(|_| n1 == 0).unwrap_or(x1), request.rates.as_deref())?;
     let mut mean = Kernel::zeros(n1, n2.unwrap_or(n1), survey.outputs, kept);

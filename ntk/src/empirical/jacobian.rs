@@ -5,6 +5,7 @@ use super::reduce::Outputs;
 use super::uses::Survey;
 use super::{Function, Real, number, zeros};
 use autodiff::{Accumulate, Flow, Mat, PerExample, Refusal, Tape};
+use rayon::prelude::*;
 use simd::MatMut;
 use std::ops::Range;
 
@@ -60,20 +61,23 @@ pub(super) fn of_lanes<T: Real>(
     tape.pull(output, lanes, &kept.seed(examples, outputs, asked), &mut Flow::new(), &mut sink)?;
     let sizes = tape.parameters().iter().map(|&p| tape.shape(p).len()).enumerate();
     let sizes: Vec<(usize, usize, f64)> = sizes.filter_map(|(p, size)| Some((p, size, scale(p)?))).collect();
-    let parameters = sizes.iter().map(|(_, size, _)| size).sum();
-    let mut rows = Vec::with_capacity(examples * lanes * parameters);
-    for i in 0..examples {
-        for a in 0..lanes {
+    let parameters: usize = sizes.iter().map(|(_, size, _)| size).sum();
+    let mut rows: Vec<T> = zeros(examples * lanes * parameters);
+    let each = (lanes * parameters).max(1);
+    rows.par_chunks_exact_mut(each).enumerate().for_each(|(i, rows)| {
+        for (a, mut row) in rows.chunks_exact_mut(parameters.max(1)).enumerate() {
             for &(p, size, scale) in &sizes {
-                let row = &sink.parameter(p)[(a * examples + i) * size..][..size];
+                let from: &[T] = &sink.parameter(p)[(a * examples + i) * size..][..size];
+                let (to, rest) = row.split_at_mut(size);
                 if scale == 1.0 {
-                    rows.extend_from_slice(row);
+                    to.copy_from_slice(from);
                 } else {
-                    rows.extend(row.iter().map(|&d| number::<T>(scale) * d));
+                    to.iter_mut().zip(from).for_each(|(to, &d)| *to = number::<T>(scale) * d);
                 }
+                row = rest;
             }
         }
-    }
+    });
     Ok(Jacobian { examples, lanes, parameters, rows })
 }
 

@@ -11,8 +11,14 @@ use super::uses::{Kind, Survey, Use};
 pub(super) const SUMMED: usize = 16;
 /// Bytes that a thread holds of the examples it records at once: they stay in its second cache.
 pub(super) const CHUNK: usize = 1 << 21;
-/// How many times more numbers examples must give than there are weights for each thread to have a copy of these.
+/// How many times more numbers examples must give than there are weights for these not to matter.
 pub(super) const LIGHT: usize = 16;
+/// Rows that a product must have to pay for the packing of weights.
+const ROWS: usize = 256;
+/// Bytes that a thread may hold of such examples, so that what all threads hold stays in the last cache.
+const LAST_CACHE: usize = 8 << 20;
+/// Bytes of examples that threads record together.
+const SHARED: usize = 64 << 20;
 
 /// Bytes of every thread that do not grow with the tile: a block of a product with its panels.
 const FIXED: usize = 1 << 19;
@@ -51,15 +57,19 @@ impl Planner<'_> {
         self.n1.max(self.n2.unwrap_or(0)).max(1)
     }
 
-    /// How many threads record, and how many examples each at once. Where the weights are much less than what examples give, each thread
-    /// has a copy of them and stays in its cache; else threads share every product.
+    /// How many threads record, and how many examples each at once: what stays in a cache, in equal parts, but enough for products that pay for
+    /// the packing of the weights. Where this is too much for a cache, threads share every product.
     pub(super) fn chunk(&self, tile: Tile) -> (usize, usize) {
-        let each = self.example(self.kept.lanes(0..tile.outputs));
-        if each * tile.examples >= LIGHT * self.survey.constant && tile.examples > 1 {
-            let chunk = (CHUNK / (each * self.number).max(1)).clamp(1, tile.examples);
-            return (chunk, self.threads.min(tile.examples.div_ceil(chunk)));
+        let lanes = self.kept.lanes(0..tile.outputs);
+        let each = (self.example(lanes) * self.number).max(1);
+        let light = each * tile.examples >= LIGHT * self.survey.constant * self.number;
+        let rows = if light { 1 } else { ROWS.div_ceil(lanes.max(1)) };
+        if !light && rows * each > LAST_CACHE {
+            return ((SHARED / each).clamp(1, tile.examples), 1);
         }
-        ((32 * CHUNK / (each * self.number).max(1)).clamp(1, tile.examples), 1)
+        let chunk = (CHUNK / each).max(rows).clamp(1, tile.examples);
+        let chunks = tile.examples.div_ceil(chunk).next_multiple_of(self.threads).min(tile.examples);
+        (tile.examples.div_ceil(chunks), self.threads.min(chunks))
     }
 
     /// Numbers of an example on a tape and in a flow.
@@ -132,8 +142,8 @@ impl Planner<'_> {
                         }
                     }
                 }
-                let worker = survey.constant + chunk * self.example(lanes) + turned + operations;
-                workers * worker + both * prepared + contracted + temporary
+                let worker = chunk * self.example(lanes) + turned + operations;
+                survey.constant + workers * worker + both * prepared + contracted + temporary
             }
         };
         entries * self.number + self.threads * FIXED
@@ -147,7 +157,7 @@ impl Planner<'_> {
             Outputs::Trace | Outputs::Sum => (tile.examples, lanes * size),
             Outputs::Diagonal => (tile.examples, size),
         };
-        let gram = if rows >= PANEL { (rows.next_multiple_of(32) + rows.next_multiple_of(6)) * length } else { 0 };
+        let gram = if rows >= PANEL { simd::gram_panels(rows, length, self.number) } else { 0 };
         // Strips of a right factor, and panels of the rows of a left one.
         let product = (rows * length).min(1 << 20) + rows.min(192).next_multiple_of(6) * length;
         gram.max(product)

@@ -110,9 +110,7 @@ impl<T: Scalar> Function<T> for Finite<'_, T> {
 
 /// `n` zeros.
 fn zeros<T: Scalar>(n: usize) -> Vec<T> {
-    let zeros = vec![T::ZERO; n];
-    simd::in_large_pages(&zeros);
-    zeros
+    simd::zeros(T::ZERO, n)
 }
 
 /// The number `x`, rounded to `T`. (`T::of` alone is ambiguous for a [`Real`], which has it from both of its traits.)

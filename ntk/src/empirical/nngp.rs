@@ -16,7 +16,7 @@ use autodiff::Refusal;
 /// If `x1` or `x2` are not whole examples.
 #[track_caller]
 pub fn empirical_nngp<T: Real>(f: &impl Function<T>, x1: &[T], x2: Option<&[T]>, kept: Outputs) -> Result<Kernel<T>, Refusal> {
-    let mut recorder = Recorder::new(f, 0);
+    let mut recorder = Recorder::new(f);
     let mut outputs = |x: &[T]| -> Result<(usize, Vec<T>), Refusal> {
         let output = recorder.record(x);
         recorder.tape.examples(output)?;

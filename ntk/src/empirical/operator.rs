@@ -52,7 +52,7 @@ impl<'a, T: Real, F: Function<T>> Operator<'a, T, F> {
     /// If `x1` or `x2` are not whole examples.
     #[track_caller]
     pub fn new(f: &'a F, x1: &'a [T], x2: Option<&'a [T]>, request: &Request) -> Result<Self, EmpiricalError> {
-        let mut recorder = Recorder::new(f, 0);
+        let mut recorder = Recorder::new(f);
         let x2 = x2.unwrap_or(x1);
         let (n1, n2) = (examples(f, x1), examples(f, x2));
         let survey = survey(&mut recorder, if n1 == 0 { x2 } else { x1 }, request.rates.as_deref())?;

@@ -184,7 +184,7 @@ pub(super) fn planned<'f, T: Real, F: Function<T>>(
     diagonal: bool,
 ) -> Result<Planned<'f, T, F>, EmpiricalError> {
     let (n1, n2) = (uses::examples(f, x1), x2.map(|x| uses::examples(f, x)));
-    let mut recorder = Recorder::new(f, 0);
+    let mut recorder = Recorder::new(f);
     let survey = uses::survey(&mut recorder, x2.filter(|_| n1 == 0).unwrap_or(x1), request.rates.as_deref())?;
     let (number, threads) = (size_of::<T>(), rayon::current_num_threads());
     let kept = request.outputs;

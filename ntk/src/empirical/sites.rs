@@ -13,7 +13,7 @@ use simd::MatMut;
 /// `θ[i,j,a,b] += scale · Σ_st (x_is·x'_jt)(g_ias·g'_jbt) = scale · Σ_s g_ias·h_bs`, `h_bs = Σ_t (x_is·x'_jt) g'_jbt`,
 ///
 /// which takes `S²(I + K·O) + S·K²·O` multiply-adds a pair, where sums in the order of the first form take `S²(I + K²·O)`.
-pub(super) struct Sites<'s, 'a, T> {
+pub(super) struct Sites<'s, 'a, T: Real> {
     pub(super) a: &'s Factor<T>,
     pub(super) b: &'s Factor<T>,
     pub(super) s1: &'a View<'s, T>,

@@ -3,42 +3,43 @@
 use super::plan::{Order, Orders};
 use super::reduce::Outputs;
 use super::uses::{Kind, Parameter, Recorder, Survey};
-use super::{Function, Real, number, zeros};
+use super::{Function, Real, number};
 use autodiff::{Accumulate, Contribution, Examples, Features, Flow, Leaf, Linear, Refusal, Scratch, Sink, Take, Tape, Wrt};
 use rayon::prelude::*;
+use simd::Lent;
 use std::ops::Range;
 use std::sync::Mutex;
 
 /// One use of a parameter: what multiplies its cotangents, and these.
-pub(super) struct Factor<T> {
+pub(super) struct Factor<T: Real> {
     pub(super) kind: Kind,
     pub(super) sites: usize,
     pub(super) n_in: usize,
     pub(super) n_out: usize,
     pub(super) scale: T,
     /// Features `[examples, sites, n_in]`, or tokens or ones `[examples, sites]`.
-    pub(super) x: Vec<T>,
+    pub(super) x: Lent<T>,
     /// Cotangents `[examples, lanes, sites, n_out]`; none if they are those of the weight of another parameter.
-    pub(super) g: Vec<T>,
+    pub(super) g: Lent<T>,
     /// The parameter with the same cotangents.
     pub(super) beside: Option<usize>,
 }
 
 /// What is known of a parameter.
-pub(super) enum Part<T> {
+pub(super) enum Part<T: Real> {
     /// It was not asked for.
     Nothing,
     /// The derivatives, `[examples, lanes, size]`.
-    Rows(Vec<T>),
+    Rows(Lent<T>),
     /// The uses.
     Factors(Vec<Factor<T>>),
     /// The derivatives of one output for each channel, `[examples, n_out, n_in]`, and how much of them every output has, `[examples, lanes,
     /// n_out]`.
-    Pooled { sums: Vec<T>, shares: Vec<T>, n_in: usize, n_out: usize },
+    Pooled { sums: Lent<T>, shares: Lent<T>, n_in: usize, n_out: usize },
 }
 
 /// What the kernel needs to know of a block of examples.
-pub(super) struct Structure<T> {
+pub(super) struct Structure<T: Real> {
     pub(super) examples: usize,
     pub(super) lanes: usize,
     pub(super) parts: Vec<Part<T>>,
@@ -48,10 +49,10 @@ impl<T: Real> Structure<T> {
     fn new(survey: &Survey, orders: &Orders, examples: usize, lanes: usize) -> Self {
         let part = |(p, parameter): (usize, &Parameter)| match orders.of[p] {
             Order::Nothing => Part::Nothing,
-            Order::Jacobian => Part::Rows(zeros(examples * lanes * parameter.size)),
+            Order::Jacobian => Part::Rows(Lent::new(examples * lanes * parameter.size)),
             Order::Pooled => {
                 let u = &parameter.uses[0];
-                let (sums, shares) = (zeros(examples * parameter.size), zeros(examples * lanes * u.n_out));
+                let (sums, shares) = (Lent::new(examples * parameter.size), Lent::new(examples * lanes * u.n_out));
                 Part::Pooled { sums, shares, n_in: u.n_in, n_out: u.n_out }
             }
             Order::Gram | Order::Sites => {
@@ -62,8 +63,8 @@ impl<T: Real> Structure<T> {
                     n_in: u.n_in,
                     n_out: u.n_out,
                     scale: autodiff::Scalar::of(u.scale),
-                    x: zeros(examples * u.features()),
-                    g: if beside.is_some() { Vec::new() } else { zeros(examples * lanes * u.cotangents()) },
+                    x: Lent::new(examples * u.features()),
+                    g: Lent::new(if beside.is_some() { 0 } else { examples * lanes * u.cotangents() }),
                     beside,
                 };
                 Part::Factors(parameter.uses.iter().map(factor).collect())
@@ -195,7 +196,14 @@ impl<T: Real> Sink<T> for Filling<'_, '_, T> {
         }
     }
 
-    fn finish(&mut self) {}
+    /// Derivatives that nothing reaches are zero, and the memory held anything.
+    fn finish(&mut self) {
+        for part in &mut self.piece.parts {
+            if let PartOf::Rows { rows: Some(rows), touched: false } = part {
+                rows.fill(number(0.0));
+            }
+        }
+    }
 }
 
 /// The derivatives of one parameter for the cotangents `m`, as the sink of a pull of one lane.
@@ -288,17 +296,16 @@ struct Worker<'f, T: Real, F> {
 }
 
 impl<'f, T: Real, F: Function<T>> Workers<'f, T, F> {
-    /// As many as were planned, each for so many examples at a time.
-    pub(super) fn new(first: Recorder<'f, T, F>, survey: &Survey, n: usize, chunk: usize) -> Self {
-        let room = survey.constant + chunk * survey.values;
-        let f = first.f;
-        let mut workers = vec![Worker { recorder: first.with_room(room), flow: Flow::new(), short: Flow::new(), rows: Vec::new() }];
-        workers.extend((1..n).map(|_| Worker {
-            recorder: Recorder::new(f, room),
-            flow: Flow::new(),
-            short: Flow::new(),
-            rows: Vec::new(),
-        }));
+    /// As many as were planned, each for so many examples and lanes at a time.
+    pub(super) fn new(first: Recorder<'f, T, F>, survey: &Survey, n: usize, chunk: usize, lanes: usize) -> Self {
+        let worker = |mut recorder: Recorder<'f, T, F>| {
+            recorder.tape.reserve_in(simd::lend(survey.values * chunk.max(1)));
+            let flow = Flow::with_memory(simd::lend(chunk * lanes * survey.cotangents));
+            Worker { recorder, flow, short: Flow::new(), rows: Vec::new() }
+        };
+        let mut first = first;
+        let mut workers: Vec<_> = (1..n).map(|_| worker(first.another())).collect();
+        workers.push(worker(first));
         Workers { workers, chunk }
     }
 
@@ -339,6 +346,13 @@ impl<'f, T: Real, F: Function<T>> Workers<'f, T, F> {
             }
         }
         Ok(structure)
+    }
+}
+
+impl<T: Real, F> Drop for Worker<'_, T, F> {
+    fn drop(&mut self) {
+        simd::give_back(std::mem::take(&mut self.recorder.tape).into_memory());
+        simd::give_back(std::mem::take(&mut self.flow).into_memory());
     }
 }
 

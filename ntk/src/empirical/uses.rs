@@ -96,11 +96,17 @@ pub(super) struct Recorder<'f, T: Real, F> {
 }
 
 impl<'f, T: Real, F: Function<T>> Recorder<'f, T, F> {
-    /// With room for a number of values.
-    pub(super) fn new(f: &'f F, room: usize) -> Self {
-        let mut tape = Tape::with_capacity(room);
+    pub(super) fn new(f: &'f F) -> Self {
+        let mut tape = Tape::new();
         let parameters = f.parameters(&mut tape);
+        tape.lay_floor();
         Recorder { f, parameters, start: tape.mark(), tape }
+    }
+
+    /// Another one with the same parameters.
+    pub(super) fn another(&mut self) -> Self {
+        self.tape.rewind(self.start);
+        Recorder { f: self.f, parameters: self.parameters.clone(), start: self.start, tape: self.tape.clone() }
     }
 
     /// With room for more.

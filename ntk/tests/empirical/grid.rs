@@ -80,13 +80,44 @@ fn every_strategy_gives_the_kernel_of_every_network_of_images() {
     }
 }
 
+/// Networks whose hidden layers have one width, as the maximal update parameterization wants.
+fn even_grid() -> Vec<Network> {
+    let hidden = || dense(6).std(1.5, 0.2);
+    let filter = |size: [usize; 2]| conv(6, size).std(1.5, 0.2);
+    let features = [
+        vec![hidden(), dense(2)],
+        vec![hidden(), tanh(), dense(6), relu(), dense(1)],
+        vec![hidden(), residual([relu(), hidden().without_bias()]), layer_norm().eps(0.1), hidden(), erf(), dense(2)],
+        vec![hidden(), residual_with_shortcut([gelu(), hidden()], [hidden().without_bias()]), dense(3), exp()],
+    ];
+    let images = [
+        vec![filter([3, 3]), relu(), filter([3, 3]), global_avg_pool(), dense(2)],
+        vec![filter([2, 3]).stride([2, 1]).without_bias(), erf(), filter([3, 3]).padding(Padding::Circular), flatten(), dense(3)],
+        vec![filter([3, 3]), max_pool([2, 2]), tanh(), filter([1, 2]).padding(Padding::Valid), sum_pool([1, 2]), flatten(), dense(1)],
+        vec![filter([3, 2]).padding(Padding::Cells([2, 0])), layer_norm().eps(0.1), avg_pool([2, 2]).stride([1, 1]), flatten(), dense(2)],
+        vec![
+            filter([3, 3]),
+            residual_with_shortcut([abs(), filter([3, 3]).stride([2, 2])], [filter([1, 1]).stride([2, 2]).without_bias()]),
+            residual([relu(), filter([3, 3])]),
+            layer_norm().over(NormAxes::All),
+            global_avg_pool(),
+            dense(2),
+        ],
+    ];
+    let nchw = images.clone().map(|layers| Network::nchw([2, 4, 5], layers).unwrap());
+    features
+        .map(|layers| Network::new([4], layers).unwrap())
+        .into_iter()
+        .chain(images.map(|layers| Network::new([4, 5, 2], layers).unwrap()))
+        .chain(nchw)
+        .collect()
+}
+
 #[test]
 fn every_strategy_gives_the_kernel_in_the_maximal_update_parameterization() {
-    let images = Network::new([3, 3, 2], [conv(6, [3, 3]), relu(), conv(6, [3, 3]), global_avg_pool(), dense(2)]).unwrap();
-    let features = Network::new([4], [dense(6).std(1.5, 0.2), tanh(), dense(6), relu(), dense(2)]).unwrap();
-    for network in [images, features].map(|network| network.mup(2).unwrap()) {
+    for network in even_grid().into_iter().map(|network| network.mup(2).unwrap()) {
         let parameters = network.init::<f64>(3).unwrap();
-        check_all(&Finite { network: &network, parameters: &parameters }, network.n_inputs(), 1e-12, "mup");
+        check_all(&Finite { network: &network, parameters: &parameters }, network.n_inputs(), 1e-12, &format!("{network}"));
     }
 }
 
