@@ -62,6 +62,7 @@ mod factors;
 #[cfg(test)]
 mod faults;
 mod flow;
+mod function;
 mod linear;
 mod modes;
 mod op;
@@ -79,6 +80,7 @@ pub use check::{CheckError, Checked, Differentiable, Point, check_grads};
 pub use dual::Dual;
 pub use factors::{Fan, Features, Stack, Take};
 pub use flow::{Flow, Refusal};
+pub use function::Function;
 pub use linear::Linear;
 pub use modes::{Jacobian, Leaves, Linearized, Mode, linearize, value_and_gradient};
 pub use op::{Axes, Leaf, Node, Op, Var};

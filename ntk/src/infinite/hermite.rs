@@ -1,12 +1,13 @@
 //! Smooth functions without a closed form: their Hermite series, tabulated by the variance.
 
-use nn::Phi;
+use nn::{Function, Phi};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use thiserror::Error;
 
-/// A smooth activation for networks of infinite width, given by its function `f` and its slope `f'`.
+/// A smooth activation for networks of infinite width, given by its function `f` and its slope `f'`. A network has one by
+/// [`nn::function`]; this is the function alone, and what takes the place of another activation.
 ///
 /// With the orthonormal Hermite polynomials `h_n` of a standard normal z and `b_n(σ) = E[f'(σ z) h_n(z)]` the dual kernels are, with
 /// the angle t of the pair,
@@ -31,7 +32,9 @@ pub struct Smooth {
 
 /// A preactivation whose variance is too large for the Hermite series of the function that reads it.
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
-#[error("`{name}` at a variance of {variance:e} needs more than {MOST} terms of its Hermite series: scale the inputs or the weights down")]
+#[error(
+    "`{name}` at a variance of {variance:e} needs more than {MOST} terms of its Hermite series: scale the inputs or the weights down; a function with a kink has no such series at any scale"
+)]
 pub struct SeriesTooLong {
     /// The function.
     pub name: &'static str,
@@ -47,20 +50,16 @@ struct Shared {
     lengths: Mutex<BTreeMap<(i32, i32, bool), Arc<Lengths>>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Source {
     Phi(Phi),
-    User { name: &'static str, f: fn(f64) -> f64, slope: Option<fn(f64) -> f64> },
+    User(Function),
 }
 
 impl PartialEq for Smooth {
     /// The same function, by its name and its address.
     fn eq(&self, other: &Self) -> bool {
-        match (self.shared.source, other.shared.source) {
-            (Source::Phi(a), Source::Phi(b)) => a == b,
-            (Source::User { name, f, .. }, Source::User { name: other_name, f: g, .. }) => name == other_name && std::ptr::fn_addr_eq(f, g),
-            (Source::Phi(_), Source::User { .. }) | (Source::User { .. }, Source::Phi(_)) => false,
-        }
+        self.shared.source == other.shared.source
     }
 }
 
@@ -122,8 +121,8 @@ pub(super) struct Row {
 }
 
 impl Smooth {
-    /// A function with its slope; without one, the slope is taken from differences of eighth order over steps of 1/32, good to
-    /// about 1e-12 for a function that varies over lengths of 1 or more.
+    /// A function with its slope; without one, the slope is taken from differences, good to about 1e-13 for a function that varies over
+    /// lengths of 1 or more; see [`Function`].
     ///
     /// ```
     /// // The square has κ = K11 K22 + 2 K12² and κ̇ = 4 K12.
@@ -132,22 +131,32 @@ impl Smooth {
     /// assert!((kappa - 2.5).abs() < 1e-13 && (slope - 2.0).abs() < 1e-13);
     /// ```
     pub fn new(name: &'static str, f: fn(f64) -> f64, slope: Option<fn(f64) -> f64>) -> Self {
-        Self::from(Source::User { name, f, slope })
+        let function = Function::new(name, f);
+        slope.map_or(function, |slope| function.with_slope(slope)).into()
+    }
+
+    /// A function that has a map.
+    pub(super) fn phi(phi: Phi) -> Self {
+        Self::of(Source::Phi(phi))
     }
 
     /// One of the process for each function, so that all kernels share its tables.
-    pub(super) fn phi(phi: Phi) -> Self {
-        static KNOWN: Mutex<Vec<(Phi, Smooth)>> = Mutex::new(Vec::new());
-        let mut known = KNOWN.lock().expect("no thread panics with the lock");
-        if let Some((_, smooth)) = known.iter().find(|(other, _)| *other == phi) {
-            return smooth.clone();
+    fn of(source: Source) -> Self {
+        static KNOWN: Mutex<Vec<Smooth>> = Mutex::new(Vec::new());
+        let find = |known: &[Smooth]| known.iter().find(|other| other.shared.source == source).cloned();
+        if let Some(smooth) = find(&KNOWN.lock().expect("no thread panics with the lock")) {
+            return smooth;
         }
-        let smooth = Self::from(Source::Phi(phi));
-        known.push((phi, smooth.clone()));
-        smooth
+        // Without the lock: a function of the user's may panic.
+        let new = Self::new_of(source);
+        let mut known = KNOWN.lock().expect("no thread panics with the lock");
+        find(&known).unwrap_or_else(|| {
+            known.push(new.clone());
+            new
+        })
     }
 
-    fn from(source: Source) -> Self {
+    fn new_of(source: Source) -> Self {
         let grid = || (1..=64).map(|i| f64::from(i) * 0.173);
         let parity = if grid().all(|x| source.value(x) == -source.value(-x)) && source.value(0.0) == 0.0 {
             Parity::Odd
@@ -163,7 +172,7 @@ impl Smooth {
     pub fn name(&self) -> &'static str {
         match self.shared.source {
             Source::Phi(phi) => phi.name(),
-            Source::User { name, .. } => name,
+            Source::User(function) => function.name(),
         }
     }
 
@@ -252,23 +261,24 @@ impl Smooth {
     }
 }
 
+impl From<Function> for Smooth {
+    fn from(function: Function) -> Self {
+        Smooth::of(Source::User(function))
+    }
+}
+
 impl Source {
     fn value(self, x: f64) -> f64 {
         match self {
             Source::Phi(phi) => phi.value(x),
-            Source::User { f, .. } => f(x),
+            Source::User(function) => function.value(x),
         }
     }
 
     fn slope(self, x: f64) -> f64 {
         match self {
             Source::Phi(phi) => phi.derivative(x),
-            Source::User { slope: Some(slope), .. } => slope(x),
-            Source::User { f, slope: None, .. } => {
-                let h = 1.0 / 32.0;
-                let d = |k: f64| (f(x + k * h) - f(x - k * h)) / h;
-                0.8 * d(1.0) - 0.2 * d(2.0) + 4.0 / 105.0 * d(3.0) - d(4.0) / 280.0
-            }
+            Source::User(function) => function.slope(x),
         }
     }
 }
