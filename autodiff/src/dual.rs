@@ -1,7 +1,7 @@
 //! Dual numbers: an independent forward mode, and second derivatives.
 
 use crate::apply::put;
-use crate::function::Function;
+use crate::elementwise::Elementwise;
 use crate::planes::{PIECE, Planes, join};
 use crate::scalar::Scalar;
 use rayon::prelude::*;
@@ -117,7 +117,7 @@ impl<T: Scalar> Scalar for Dual<T> {
         Dual { re, eps: derivative(phi, x.re, re) * x.eps }
     }
 
-    fn derivative(f: Function, order: usize, x: Self) -> Self {
+    fn derivative(f: Elementwise, order: usize, x: Self) -> Self {
         Dual { re: T::derivative(f, order, x.re), eps: T::derivative(f, order + 1, x.re) * x.eps }
     }
 

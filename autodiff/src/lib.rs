@@ -57,12 +57,12 @@ mod apply;
 mod catalog;
 mod check;
 mod dual;
+mod elementwise;
 mod evaluate;
 mod factors;
 #[cfg(test)]
 mod faults;
 mod flow;
-mod function;
 mod linear;
 mod modes;
 mod op;
@@ -78,9 +78,9 @@ mod windows;
 
 pub use check::{CheckError, Checked, Differentiable, Point, check_grads};
 pub use dual::Dual;
+pub use elementwise::Elementwise;
 pub use factors::{Fan, Features, Stack, Take};
 pub use flow::{Flow, Refusal};
-pub use function::Function;
 pub use linear::Linear;
 pub use modes::{Jacobian, Leaves, Linearized, Mode, linearize, value_and_gradient};
 pub use op::{Axes, Leaf, Node, Op, Var};

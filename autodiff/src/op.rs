@@ -1,6 +1,6 @@
 //! The closed set of operations, and the nodes of a tape that they are.
 
-use crate::function::Function;
+use crate::elementwise::Elementwise;
 use crate::shape::Shape;
 use crate::windows::Windows;
 use simd::Phi;
@@ -96,7 +96,7 @@ pub enum Op {
     /// `y = φ(x)`, entry by entry.
     Map(Phi, Var),
     /// `y = f(x)`, entry by entry, of a function that the program gives.
-    Apply(Function, Var),
+    Apply(Elementwise, Var),
     /// `y = xᵖ`, entry by entry.
     Power(Var, f64),
     /// `z_r = Σ_c X_rc·Y_rc`, the scalar product along the last axis.

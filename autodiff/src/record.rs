@@ -1,6 +1,6 @@
 //! Recording: one method for each operation, which checks shapes and says what becomes of the examples.
 
-use crate::function::Function;
+use crate::elementwise::Elementwise;
 use crate::op::{Leaf, Op, Var};
 use crate::scalar::Scalar;
 use crate::shape::Shape;
@@ -113,7 +113,7 @@ impl<T: Scalar> Tape<T> {
     }
 
     /// `f(x)` of a function that the program gives. Its slope is computed at once, and so memory is taken for both.
-    pub fn apply(&mut self, f: Function, x: Var) -> Var {
+    pub fn apply(&mut self, f: Elementwise, x: Var) -> Var {
         self.record(Op::Apply(f, x), *self.shape(x), self.node(x).per_example)
     }
 

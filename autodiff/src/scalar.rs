@@ -1,6 +1,6 @@
 //! Scalars that a tape can hold: `f32`, `f64`, and dual numbers over either.
 
-use crate::function::Function;
+use crate::elementwise::Elementwise;
 use simd::{Accumulate, Convolution, Float, Mat, MatMut, Phi};
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
@@ -36,7 +36,7 @@ pub trait Scalar:
     /// `φ(x)`.
     fn phi(phi: Phi, x: Self) -> Self;
     /// The derivative of a function of the given order, `f(x)` for order 0.
-    fn derivative(f: Function, order: usize, x: Self) -> Self;
+    fn derivative(f: Elementwise, order: usize, x: Self) -> Self;
     /// `ln x`.
     fn ln(self) -> Self;
     /// `√x`.
@@ -115,7 +115,7 @@ macro_rules! real {
             fn phi(phi: Phi, x: Self) -> Self {
                 phi.value(x)
             }
-            fn derivative(f: Function, order: usize, x: Self) -> Self {
+            fn derivative(f: Elementwise, order: usize, x: Self) -> Self {
                 <Self as Float>::of(f.derivative(order, f64::from(x)))
             }
             fn ln(self) -> Self {

@@ -3,7 +3,7 @@
 //! The laws of derivatives cannot see an error that value and derivative share; these tests can.
 
 use autodiff::{
-    Contribution, Dual, Factors, Flow, Function, Gradient, Leaf, Linear, Mat, PerExample, Phi, Planes, Refusal, Scalar, Scratch, Sink,
+    Contribution, Dual, Elementwise, Factors, Flow, Gradient, Leaf, Linear, Mat, PerExample, Phi, Planes, Refusal, Scalar, Scratch, Sink,
     Tape, Use, Wrt,
 };
 use std::f64::consts::LN_2;
@@ -311,7 +311,7 @@ fn tanh_derivatives(x: f64) -> [f64; 4] {
 
 #[test]
 fn a_function_of_the_programs_has_its_derivatives_to_the_stated_errors() {
-    let own = Function::new("my tanh", f64::tanh);
+    let own = Elementwise::new("my tanh", f64::tanh);
     let given = own.with_slope(|x| 1.0 - x.tanh() * x.tanh());
     // |f⁽⁹⁾| is 8e3 and |f⁽¹⁰⁾| 4e4 at most, of which 6e-18 is left; and each further derivative has a hundred times the rounding.
     for (f, bounds) in [(own, [0.0, 1e-13, 1e-11, 1e-9]), (given, [0.0, 0.0, 5e-13, 2e-11])] {
@@ -323,7 +323,7 @@ fn a_function_of_the_programs_has_its_derivatives_to_the_stated_errors() {
         }
     }
     // At large arguments the points of a difference are rounded, which the true distances make good for a straight line.
-    let line = Function::new("3x + 1", |x| 3.0 * x + 1.0);
+    let line = Elementwise::new("3x + 1", |x| 3.0 * x + 1.0);
     for x in [0.3, 1234.567, 1.0e7 / 3.0] {
         assert!((line.slope(x) - 3.0).abs() <= 1e-13 * f64::max(1.0, x), "{x}: {}", line.slope(x) - 3.0);
     }
@@ -332,7 +332,7 @@ fn a_function_of_the_programs_has_its_derivatives_to_the_stated_errors() {
 #[test]
 fn a_function_of_the_programs_is_its_map_on_every_scalar() {
     fn check<T: Scalar>(x: &[T], tangents: impl Fn(T) -> [f64; 2], bound: f64) {
-        let own = Function::new("my tanh", f64::tanh).with_slope(|x| 1.0 - x.tanh() * x.tanh());
+        let own = Elementwise::new("my tanh", f64::tanh).with_slope(|x| 1.0 - x.tanh() * x.tanh());
         let mut tape = Tape::new();
         let v = tape.input([x.len()], x);
         let [found, want] = [tape.apply(own, v), tape.map(Phi::Tanh, v)].map(|y| {

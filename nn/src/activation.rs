@@ -2,10 +2,11 @@
 
 use crate::layer::Layer;
 use crate::record::shifted;
-use autodiff::{Function, Phi, Scalar, Tape, Var};
+use autodiff::{Elementwise, Phi, Scalar, Tape, Var};
 use std::f64::consts::{FRAC_PI_4, SQRT_2};
 
-/// An elementwise function `φ`, one of [`ACTIVATIONS`] with any parameters that its builder allows, or a [`Function`] of the program's own.
+/// An elementwise function `φ`, one of [`ACTIVATIONS`] with any parameters that its builder allows, or
+/// a function of the program's own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// A function that the tape has a map for, with the exception of `ln` and `sqrt`, which are not finite everywhere, and of `sin` and
@@ -38,8 +39,8 @@ pub enum Activation {
     Gaussian,
     /// `x`.
     Identity,
-    /// A function of the program's own; see [`function`].
-    Function(Function),
+    /// A function of the program's own; see [`elementwise`].
+    Elementwise(Elementwise),
 }
 
 /// The functions that are activations of a network: those that are finite for every finite preactivation, up to overflow.
@@ -79,7 +80,7 @@ impl Key<'_> {
 }
 
 impl Activation {
-    /// The `type` of the activation in a model file, or the name that its [`Function`] was given.
+    /// The `type` of the activation in a model file, or the name that its [`Elementwise`] was given.
     pub fn name(&self) -> &'static str {
         match self {
             Activation::Phi(phi) => phi.name(),
@@ -88,7 +89,7 @@ impl Activation {
             Activation::Rbf { .. } => "rbf",
             Activation::Gaussian => "gaussian",
             Activation::Identity => "identity",
-            Activation::Function(f) => f.name(),
+            Activation::Elementwise(f) => f.name(),
         }
     }
 
@@ -103,7 +104,7 @@ impl Activation {
             | Activation::Phi(Phi::Sin | Phi::Cos | Phi::Abs | Phi::Sqrt)
             | Activation::Gaussian
             | Activation::Identity
-            | Activation::Function(_) => vec![],
+            | Activation::Elementwise(_) => vec![],
             Activation::Sin { a, b, c } | Activation::Cos { a, b, c } => vec![any("a", a), any("b", b), any("c", c)],
             Activation::Rbf { gamma } => vec![Key { name: "gamma", value: gamma, required: true, least: 0.0 }],
         }
@@ -111,7 +112,7 @@ impl Activation {
 
     /// Whether it is one of [`ACTIVATIONS`], whatever its parameters, or the program's own.
     pub(crate) fn is_allowed(&self) -> bool {
-        matches!(self, Activation::Function(_))
+        matches!(self, Activation::Elementwise(_))
             || ACTIVATIONS.iter().any(|known| std::mem::discriminant(known) == std::mem::discriminant(self) && known.name() == self.name())
     }
 
@@ -128,7 +129,7 @@ impl Activation {
                 tape.map(Phi::Exp, exponent)
             }
             Activation::Identity => x,
-            Activation::Function(f) => tape.apply(f, x),
+            Activation::Elementwise(f) => tape.apply(f, x),
         }
     }
 }
@@ -152,9 +153,9 @@ impl From<Phi> for Activation {
     }
 }
 
-impl From<Function> for Activation {
-    fn from(f: Function) -> Self {
-        Activation::Function(f)
+impl From<Elementwise> for Activation {
+    fn from(f: Elementwise) -> Self {
+        Activation::Elementwise(f)
     }
 }
 
@@ -387,15 +388,15 @@ pub fn identity() -> Layer {
     Activation::Identity.into()
 }
 
-/// A function `f` of your own with its slope `f'`; without one, the slope is taken from differences, good to about 1e-13, see [`Function`].
+/// A function `f` of your own with its slope `f'`; without one, the slope is taken from differences, good to about 1e-13, see [`Elementwise`].
 ///
 /// It is a layer like any other: of the finite network, its derivatives, its training and its kernels, and, if `f` is analytic around the
 /// real line, of the kernel at infinite width. Only a model file cannot name it.
 ///
 /// ```
-/// use nn::{Network, dense, function};
+/// use nn::{Network, dense, elementwise};
 /// // Mish, x·tanh(softplus(x)) (Misra 2020).
-/// let mish = function("mish", |x| x * x.exp().ln_1p().tanh(), None);
+/// let mish = elementwise("mish", |x| x * x.exp().ln_1p().tanh(), None);
 /// let network = Network::new([1], [mish, dense(1).without_bias()])?;
 /// let f = network.apply(&[vec![1.0_f64]], &[1.0])[0];
 /// assert!((f - 0.865_098_388_267_110_4).abs() < 1e-15);
@@ -404,7 +405,7 @@ pub fn identity() -> Layer {
 /// assert_eq!(error.to_string(), "layers[0]: `mish` is a function of the program, which a model file cannot name; only nn::ACTIVATIONS have a type there");
 /// # Ok::<(), nn::ModelError>(())
 /// ```
-pub fn function(name: &'static str, f: fn(f64) -> f64, slope: Option<fn(f64) -> f64>) -> Layer {
-    let function = Function::new(name, f);
-    Activation::Function(slope.map_or(function, |slope| function.with_slope(slope))).into()
+pub fn elementwise(name: &'static str, f: fn(f64) -> f64, slope: Option<fn(f64) -> f64>) -> Layer {
+    let phi = Elementwise::new(name, f);
+    Activation::Elementwise(slope.map_or(phi, |slope| phi.with_slope(slope))).into()
 }

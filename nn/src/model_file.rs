@@ -299,7 +299,7 @@ impl Network {
     /// The model file of the network; [`parse_model`] reads it back.
     ///
     /// # Errors
-    /// If a layer is a [`function`](crate::function) of the program's own, which a model file cannot name.
+    /// If a layer is an [`elementwise`](crate::elementwise()) function of the program's own, which a model file cannot name.
     pub fn to_toml(&self) -> Result<String, ModelError> {
         unnamed(self.layers(), "layers").map_or_else(|| Ok(self.description()), Err)
     }
@@ -330,7 +330,7 @@ impl Network {
 /// The first function that a model file cannot name.
 fn unnamed(list: &[Layer], place: &str) -> Option<ModelError> {
     list.iter().enumerate().find_map(|(i, layer)| match layer {
-        Layer::Activation(Activation::Function(f)) => Some(ModelError::Unnamed { place: format!("{place}[{i}]"), name: f.name() }),
+        Layer::Activation(Activation::Elementwise(f)) => Some(ModelError::Unnamed { place: format!("{place}[{i}]"), name: f.name() }),
         Layer::Residual(Residual { layers, shortcut }) => {
             unnamed(layers, &format!("{place}[{i}].layers")).or_else(|| unnamed(shortcut, &format!("{place}[{i}].shortcut")))
         }
@@ -397,8 +397,8 @@ fn layer(layer: &Layer) -> Value {
         }
         Layer::Activation(activation) => {
             let mut activation = *activation;
-            if let Activation::Function(_) = activation {
-                set("function", true.into());
+            if let Activation::Elementwise(_) = activation {
+                set("elementwise", true.into());
             }
             for key in activation.keys() {
                 set(key.name, (*key.value).into());

@@ -321,7 +321,7 @@ fn affine_flops(n_in: usize, out: usize, bias: bool, sites: u128) -> u128 {
 /// For every number.
 fn activation_flops(activation: Activation) -> u128 {
     match activation {
-        Activation::Phi(_) | Activation::Function(_) => 1,
+        Activation::Phi(_) | Activation::Elementwise(_) => 1,
         // Two products, a sum and the function.
         Activation::Sin { .. } | Activation::Cos { .. } | Activation::Rbf { .. } => 4,
         // A square, a sign and the function.

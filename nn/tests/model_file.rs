@@ -279,6 +279,26 @@ fn a_base_width_belongs_to_mup_and_to_nothing_else() {
 }
 
 #[test]
+fn a_function_of_the_programs_is_no_part_of_a_model_file() {
+    let own = || nn::elementwise("relu", |x| x.max(0.0), Some(|x| f64::from(u8::from(x > 0.0))));
+    let inner = |phi: Layer| Network::new([3], [dense(3), residual_with_shortcut([dense(3)], [relu(), dense(3), phi]), dense(2)]).unwrap();
+    for (network, place) in [(Network::new([3], [own(), dense(2)]).unwrap(), "layers[0]"), (inner(own()), "layers[1].shortcut[2]")] {
+        let error = network.to_toml().unwrap_err();
+        assert_eq!(error, ModelError::Unnamed { place: place.into(), name: "relu" });
+        assert!(error.to_string().starts_with(&format!("{place}: `relu` is a function of the program")), "{error}");
+        assert!(network.to_string().contains("relu"));
+    }
+    // It is another one than the layer of its name, which a file can name, and equal to itself.
+    assert_ne!(inner(own()), inner(relu()));
+    assert_eq!(inner(own()), inner(own()).clone());
+    assert!(inner(relu()).to_toml().is_ok());
+    // By differences it is another one again.
+    assert_ne!(nn::elementwise("sin", f64::sin, None), nn::elementwise("sin", f64::sin, Some(f64::cos)));
+    assert_ne!(nn::elementwise("sin", f64::sin, None), nn::elementwise("sin", f64::cos, None));
+    assert_eq!(nn::elementwise("sin", f64::sin, Some(f64::cos)), nn::elementwise("sin", f64::sin, Some(f64::cos)));
+}
+
+#[test]
 fn a_function_of_the_tape_that_is_no_activation_is_refused() {
     for phi in [Phi::Ln, Phi::Sqrt, Phi::Sin, Phi::Cos] {
         let (error, name) = (Network::new([3], [dense(2), residual([Activation::Phi(phi).into()])]).unwrap_err(), phi.name());

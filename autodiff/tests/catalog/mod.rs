@@ -1,6 +1,6 @@
 //! Every operation of the tape, each among other uses of its operands, so that cotangents have something to be added to.
 
-use autodiff::{Differentiable, Function, Op, Phi, Point, Scalar, Shape, Tape, Var, Windows};
+use autodiff::{Differentiable, Elementwise, Op, Phi, Point, Scalar, Shape, Tape, Var, Windows};
 
 /// Windows of every kind on images of 4 × 3 cells with 2 channels, none of which tile the image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,8 +27,8 @@ impl Kind {
 }
 
 /// An own function with its slope, and one without.
-pub const GIVEN: Function = Function::new("x·atan(x)", |x| x * x.atan()).with_slope(|x| x.atan() + x / (1.0 + x * x));
-pub const DIFFERENCES: Function = Function::new("sin(x + 1)", |x| (x + 1.0).sin());
+pub const GIVEN: Elementwise = Elementwise::new("x·atan(x)", |x| x * x.atan()).with_slope(|x| x.atan() + x / (1.0 + x * x));
+pub const DIFFERENCES: Elementwise = Elementwise::new("sin(x + 1)", |x| (x + 1.0).sin());
 
 /// One way to use one operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,7 +56,7 @@ pub enum Case {
     Div,
     Scale,
     Map(Phi),
-    Apply(Function),
+    Apply(Elementwise),
     Power(f64),
     RowDot,
     Norm,

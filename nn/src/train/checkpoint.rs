@@ -45,7 +45,8 @@ fn broken(what: impl Into<String>) -> CheckpointError {
 impl<T: Float + Scalar> Trainer<'_, T> {
     /// The state of a training as a safetensors file: parameters, what the optimizer keeps of them, and the number of steps; in its header the model,
     /// the loss, the optimizer and the plan, and `notes` that [`restore`](Trainer::restore) is to find again. The order of the examples needs no state:
-    /// it follows from the plan and the step. Of a [`function`](crate::function) of the program's own it has the name.
+    /// it follows from the plan and the step. Of an [`elementwise`](crate::elementwise()) function of
+    /// the program's own it has the name.
     ///
     /// ```
     /// use nn::{Loss, Network, Optimizer, Plan, Trainer, dense, relu, train};

@@ -1,13 +1,13 @@
 //! Smooth functions without a closed form: their Hermite series, tabulated by the variance.
 
-use nn::{Function, Phi};
+use nn::{Elementwise, Phi};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use thiserror::Error;
 
 /// A smooth activation for networks of infinite width, given by its function `f` and its slope `f'`. A network has one by
-/// [`nn::function`]; this is the function alone, and what takes the place of another activation.
+/// [`nn::elementwise`]; this is the function alone, and what takes the place of another activation.
 ///
 /// With the orthonormal Hermite polynomials `h_n` of a standard normal z and `b_n(σ) = E[f'(σ z) h_n(z)]` the dual kernels are, with
 /// the angle t of the pair,
@@ -53,7 +53,7 @@ struct Shared {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Source {
     Phi(Phi),
-    User(Function),
+    User(Elementwise),
 }
 
 impl PartialEq for Smooth {
@@ -122,7 +122,7 @@ pub(super) struct Row {
 
 impl Smooth {
     /// A function with its slope; without one, the slope is taken from differences, good to about 1e-13 for a function that varies over
-    /// lengths of 1 or more; see [`Function`].
+    /// lengths of 1 or more; see [`Elementwise`].
     ///
     /// ```
     /// // The square has κ = K11 K22 + 2 K12² and κ̇ = 4 K12.
@@ -131,7 +131,7 @@ impl Smooth {
     /// assert!((kappa - 2.5).abs() < 1e-13 && (slope - 2.0).abs() < 1e-13);
     /// ```
     pub fn new(name: &'static str, f: fn(f64) -> f64, slope: Option<fn(f64) -> f64>) -> Self {
-        let function = Function::new(name, f);
+        let function = Elementwise::new(name, f);
         slope.map_or(function, |slope| function.with_slope(slope)).into()
     }
 
@@ -261,8 +261,8 @@ impl Smooth {
     }
 }
 
-impl From<Function> for Smooth {
-    fn from(function: Function) -> Self {
+impl From<Elementwise> for Smooth {
+    fn from(function: Elementwise) -> Self {
         Smooth::of(Source::User(function))
     }
 }

@@ -257,7 +257,7 @@ pub(super) fn closed(activation: Activation) -> Option<Closed> {
         Activation::Rbf { gamma } => Some(Closed::Rbf(gamma)),
         Activation::Gaussian => Some(Closed::Gaussian),
         Activation::Identity => Some(Closed::Identity),
-        Activation::Function(function) => Some(Closed::Series(function.into())),
+        Activation::Elementwise(function) => Some(Closed::Series(function.into())),
     }
 }
 

@@ -15,29 +15,29 @@ use std::fmt;
 /// differences span `x ± 1/16`: a function with kinks or jumps needs its slope.
 ///
 /// ```
-/// use autodiff::{Function, Tape};
-/// const SOFTSIGN: Function = Function::new("softsign", |x| x / (1.0 + x.abs())).with_slope(|x| (1.0 + x.abs()).powi(-2));
+/// use autodiff::{Elementwise, Tape};
+/// const SOFTSIGN: Elementwise = Elementwise::new("softsign", |x| x / (1.0 + x.abs())).with_slope(|x| (1.0 + x.abs()).powi(-2));
 /// let mut tape = Tape::new();
 /// let x = tape.input([2], &[1.0, -3.0]);
 /// let y = tape.apply(SOFTSIGN, x);
 /// assert_eq!(tape.value(y), [0.5, -0.75]);
 /// ```
 #[derive(Clone, Copy)]
-pub struct Function {
+pub struct Elementwise {
     name: &'static str,
     f: fn(f64) -> f64,
     slope: Option<fn(f64) -> f64>,
 }
 
-impl Function {
+impl Elementwise {
     /// The function `f` under a name, for messages.
     pub const fn new(name: &'static str, f: fn(f64) -> f64) -> Self {
-        Function { name, f, slope: None }
+        Elementwise { name, f, slope: None }
     }
 
     /// With its slope `f'`. Where `f` has a kink it is up to `slope` what holds there.
     pub const fn with_slope(self, slope: fn(f64) -> f64) -> Self {
-        Function { slope: Some(slope), ..self }
+        Elementwise { slope: Some(slope), ..self }
     }
 
     /// The name.
@@ -58,7 +58,7 @@ impl Function {
     /// The derivative of the given order at x; of order 0 it is `f(x)`.
     ///
     /// ```
-    /// let tanh = autodiff::Function::new("my tanh", f64::tanh);
+    /// let tanh = autodiff::Elementwise::new("my tanh", f64::tanh);
     /// let t = 0.3_f64.tanh();
     /// assert!((tanh.slope(0.3) - (1.0 - t * t)).abs() < 1e-13);
     /// assert!((tanh.derivative(2, 0.3) + 2.0 * t * (1.0 - t * t)).abs() < 1e-11);
@@ -84,7 +84,7 @@ fn difference(f: impl Fn(f64) -> f64, x: f64) -> f64 {
     1.6 * quotient(1.0) - 0.8 * quotient(2.0) + 8.0 / 35.0 * quotient(3.0) - quotient(4.0) / 35.0
 }
 
-impl PartialEq for Function {
+impl PartialEq for Elementwise {
     /// The same name and, by their addresses, the same functions.
     fn eq(&self, other: &Self) -> bool {
         let slopes = match (self.slope, other.slope) {
@@ -96,9 +96,9 @@ impl PartialEq for Function {
     }
 }
 
-impl fmt::Debug for Function {
+impl fmt::Debug for Elementwise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slope = if self.slope.is_some() { "given" } else { "by differences" };
-        f.debug_struct("Function").field("name", &self.name).field("slope", &format_args!("{slope}")).finish()
+        f.debug_struct("Elementwise").field("name", &self.name).field("slope", &format_args!("{slope}")).finish()
     }
 }
