@@ -105,10 +105,9 @@ fn a_network_with_an_own_tanh_has_the_kernel_of_tanh() {
     let features = |phi: Layer| vec![dense(8).std(1.3, 0.2), phi.clone(), dense(8), residual([phi, dense(8)]), dense(1)];
     let pooled = |phi: Layer| vec![c(), phi.clone(), c(), phi, global_avg_pool(), dense(1)];
     let flattened = |phi: Layer| vec![c(), phi.clone(), c(), phi, flatten(), dense(1)];
-    let cases: [(&[usize], &dyn Fn(Layer) -> Vec<Layer>); 3] = [(&[16], &features), (&[4, 4, 1], &pooled), (&[4, 4, 1], &flattened)];
     let x: Vec<f64> = nn::normals(3, 0, 4 * 16);
     let x32: Vec<f32> = x.iter().map(|&x| x as f32).collect();
-    for (input, layers) in cases {
+    for (input, layers) in [(&[16][..], &features as &dyn Fn(Layer) -> Vec<Layer>), (&[4, 4, 1], &pooled), (&[4, 4, 1], &flattened)] {
         let kernel = |phi: Layer| ntk::InfiniteKernel::new(&Network::new(input, layers(phi)).unwrap()).unwrap();
         let want = kernel(tanh()).evaluate(simd::Mat::new(&x, 4, 16), None);
         let slope: fn(f64) -> f64 = |x| 1.0 - x.tanh() * x.tanh();
