@@ -286,7 +286,9 @@ impl Source {
 impl Octave {
     fn new(source: Source, parity: Parity, k: i32) -> Self {
         let top = 2f64.powi(k + 1).sqrt();
-        let (count, step, ends) = resolution(source, parity, top);
+        let Some((count, step, ends)) = resolution(source, parity, top) else {
+            return Octave { mean: Vec::new(), slopes: Vec::new(), nodes: 0, envelope: Vec::new(), norm: 0.0, converged: false };
+        };
         for nodes in [16, 32, 64] {
             let octave = Octave::with_nodes(source, parity, k, (count, step, ends), nodes);
             if octave.resolved(top) || nodes == 64 {
@@ -317,10 +319,8 @@ impl Octave {
         }
         let envelope = (0..count).map(|n| samples.iter().fold(0.0, |m: f64, s| m.max(s.1[n].abs()))).collect();
         let norm = samples.iter().map(|s| s.1.iter().map(|b| b * b).sum::<f64>()).fold(f64::INFINITY, f64::min).sqrt();
-        // Where the series does not end before, the squares of the terms that are left out decay like exp(−c √n), over a length that is
-        // well below a sixteenth of n here.
         let last = samples.iter().fold(0.0, |m: f64, s| m.max(s.1[count - 1].abs()));
-        let converged = ends || count as f64 / 16.0 * last * last <= 1e-11 * norm * norm;
+        let converged = ends || rest(count, last) <= MOST_REST * norm * norm;
         Octave { mean, slopes, nodes, envelope, norm, converged }
     }
 
@@ -333,8 +333,9 @@ impl Octave {
 }
 
 /// How many terms a function needs at a scale σ, the step of the trapezoidal rule with which they are converged, and whether those behind them are
-/// rounding: the series of a polynomial ends with a term of any size.
-fn resolution(source: Source, parity: Parity, sigma: f64) -> (usize, f64, bool) {
+/// rounding: the series of a polynomial ends with a term of any size. `None` where so many terms are left behind the last one that no table needs to
+/// be made to see it, as there are of a function with a kink.
+fn resolution(source: Source, parity: Parity, sigma: f64) -> Option<(usize, f64, bool)> {
     let (mut count, mut step) = (32, 0.25);
     loop {
         let (mean, slopes) = coefficients(source, parity, sigma, count, step, 0.0);
@@ -354,8 +355,12 @@ fn resolution(source: Source, parity: Parity, sigma: f64) -> (usize, f64, bool) 
                 count *= 2;
                 continue;
             }
-            let last = slopes.iter().enumerate().rposition(|(k, b)| b.abs() > rounding(k) * norm);
-            return (last.map_or(1, |last| last + 1), step, ends);
+            let count = slopes.iter().enumerate().rposition(|(k, b)| b.abs() > rounding(k) * norm).map_or(1, |last| last + 1);
+            // A hundred times what a table may have, as one is made of scales below this one.
+            if !ends && rest(count, slopes[count - 1]) > 100.0 * MOST_REST * norm * norm {
+                return None;
+            }
+            return Some((count, step, ends));
         }
     }
 }
@@ -390,6 +395,15 @@ fn coefficients(source: Source, parity: Parity, sigma: f64, count: usize, step: 
     }
     (mean, slopes)
 }
+
+/// What is left behind the last term: where a series does not end before, the squares of the terms decay like exp(−c √n), over a length that is well
+/// below a sixteenth of n here.
+fn rest(count: usize, last: f64) -> f64 {
+    count as f64 / 16.0 * last * last
+}
+
+/// The most that may be left, in units of `Σ b²`.
+const MOST_REST: f64 = 1e-11;
 
 /// From here on √φ is below 1e-16.
 const REACH: f64 = 12.5;
