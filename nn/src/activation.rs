@@ -395,11 +395,11 @@ pub fn identity() -> Layer {
 ///
 /// ```
 /// use nn::{Network, dense, elementwise};
-/// // Mish, x·tanh(softplus(x)) (Misra 2020).
+/// // Mish, x·tanh(ln(1 + e^x)) (Misra 2020); at 1 it is ((1 + e)² − 1)/((1 + e)² + 1).
 /// let mish = elementwise("mish", |x| x * x.exp().ln_1p().tanh(), None);
 /// let network = Network::new([1], [mish, dense(1).without_bias()])?;
 /// let f = network.apply(&[vec![1.0_f64]], &[1.0])[0];
-/// assert!((f - 0.865_098_388_267_110_4).abs() < 1e-15);
+/// assert!((f - 0.865_098_388_267_310_3).abs() < 1e-15);
 ///
 /// let error = network.to_toml().unwrap_err();
 /// assert_eq!(error.to_string(), "layers[0]: `mish` is a function of the program, which a model file cannot name; only nn::ACTIVATIONS have a type there");
