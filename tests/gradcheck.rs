@@ -2,9 +2,9 @@
 
 use autodiff::{CheckError, Differentiable, Phi, Point, Scalar, Shape, Tape, Var, check_grads};
 use nn::{
-    Layer, Loss, Network, NormAxes, Padding, Parameterization, abs, avg_pool, conv, cos_of, dense, erf, exp, flatten, gaussian, gelu,
-    global_avg_pool, identity, layer_norm, leaky_relu, max_pool, rbf, relu, residual, residual_with_shortcut, sigmoid, silu, sin_of,
-    softplus, sum_pool, tanh,
+    Layer, Loss, Network, NormAxes, Padding, Parameterization, abs, avg_pool, conv, cos_of, dense, elementwise, erf, exp, flatten,
+    gaussian, gelu, global_avg_pool, identity, layer_norm, leaky_relu, max_pool, rbf, relu, residual, residual_with_shortcut, sigmoid,
+    silu, sin_of, softplus, sum_pool, tanh,
 };
 use proptest::prelude::*;
 
@@ -45,6 +45,8 @@ fn activation() -> impl Strategy<Value = Vec<Layer>> {
         prop::sample::select(vec![NormAxes::Channels, NormAxes::All]).prop_map(|axes| vec![layer_norm().over(axes).eps(0.1)]),
         Just(vec![abs()]),
         (-1.5..1.5f64).prop_map(|alpha| vec![leaky_relu(alpha)]),
+        // A function of the program's own, with its slope or without.
+        any::<bool>().prop_map(|given| vec![elementwise("own sine", |x| (x + 1.0).sin(), given.then_some(|x| (x + 1.0).cos()))]),
         // A bounded exponent: random networks would overflow otherwise.
         Just(vec![tanh(), exp()]),
     ]

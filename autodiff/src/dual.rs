@@ -1,6 +1,7 @@
 //! Dual numbers: an independent forward mode, and second derivatives.
 
 use crate::apply::put;
+use crate::elementwise::Elementwise;
 use crate::planes::{PIECE, Planes, join};
 use crate::scalar::Scalar;
 use rayon::prelude::*;
@@ -114,6 +115,10 @@ impl<T: Scalar> Scalar for Dual<T> {
     fn phi(phi: Phi, x: Self) -> Self {
         let re = T::phi(phi, x.re);
         Dual { re, eps: derivative(phi, x.re, re) * x.eps }
+    }
+
+    fn derivative(f: Elementwise, order: usize, x: Self) -> Self {
+        Dual { re: T::derivative(f, order, x.re), eps: T::derivative(f, order + 1, x.re) * x.eps }
     }
 
     fn ln(self) -> Self {

@@ -2,9 +2,11 @@
 
 use crate::apply::put;
 use crate::op::{Op, Var};
+use crate::planes::PIECE;
 use crate::rules::{Past, edges};
 use crate::scalar::{Scalar, Scratch};
 use crate::windows::Windows;
+use rayon::prelude::*;
 use simd::{Accumulate, Mat, MatMut};
 
 /// Computes a node into `out`; `saved` is memory for what its derivative needs besides inputs and output.
@@ -39,6 +41,18 @@ pub(crate) fn evaluate<T: Scalar>(node: Var, past: &Past<'_, T>, out: &mut [T], 
         Op::Mul(x, y) => zip(out, past.value(x), past.value(y), |x, y| x * y),
         Op::Div(x, y) => zip(out, past.value(x), past.value(y), |x, y| x / y),
         Op::Map(phi, x) => T::map(phi, past.value(x), out, &mut scratch.parts),
+        Op::Apply(function, x) => {
+            let piece = |out: &mut [T], saved: &mut [T], x: &[T]| {
+                put(Accumulate::Set, out, x.iter().map(|&x| T::derivative(function, 0, x)));
+                put(Accumulate::Set, saved, x.iter().map(|&x| T::derivative(function, 1, x)));
+            };
+            let x = past.value(x);
+            if out.len() <= PIECE {
+                return piece(out, saved, x);
+            }
+            let pieces = out.par_chunks_mut(PIECE).zip(saved.par_chunks_mut(PIECE)).zip(x.par_chunks(PIECE));
+            pieces.for_each(|((out, saved), x)| piece(out, saved, x));
+        }
         Op::Power(x, p) => {
             let x = past.value(x);
             put(Accumulate::Set, out, x.iter().map(|&x| x.powf(p)));

@@ -57,6 +57,7 @@ mod apply;
 mod catalog;
 mod check;
 mod dual;
+mod elementwise;
 mod evaluate;
 mod factors;
 #[cfg(test)]
@@ -77,6 +78,7 @@ mod windows;
 
 pub use check::{CheckError, Checked, Differentiable, Point, check_grads};
 pub use dual::Dual;
+pub use elementwise::Elementwise;
 pub use factors::{Fan, Features, Stack, Take};
 pub use flow::{Flow, Refusal};
 pub use linear::Linear;

@@ -1,5 +1,6 @@
 //! The closed set of operations, and the nodes of a tape that they are.
 
+use crate::elementwise::Elementwise;
 use crate::shape::Shape;
 use crate::windows::Windows;
 use simd::Phi;
@@ -94,6 +95,8 @@ pub enum Op {
     Scale(Var, f64),
     /// `y = φ(x)`, entry by entry.
     Map(Phi, Var),
+    /// `y = f(x)`, entry by entry, of a function that the program gives.
+    Apply(Elementwise, Var),
     /// `y = xᵖ`, entry by entry.
     Power(Var, f64),
     /// `z_r = Σ_c X_rc·Y_rc`, the scalar product along the last axis.
@@ -151,6 +154,7 @@ impl Op {
             Op::Div(..) => "div",
             Op::Scale(..) => "scale",
             Op::Map(phi, _) => phi.name(),
+            Op::Apply(function, _) => function.name(),
             Op::Power(..) => "power",
             Op::RowDot(..) => "row_dot",
             Op::Norm(_) => "norm",
@@ -184,6 +188,7 @@ impl Op {
             | Op::Reshape(x)
             | Op::Scale(x, _)
             | Op::Map(_, x)
+            | Op::Apply(_, x)
             | Op::Power(x, _)
             | Op::Norm(x)
             | Op::LogSumExp(x)

@@ -1,5 +1,6 @@
 //! Recording: one method for each operation, which checks shapes and says what becomes of the examples.
 
+use crate::elementwise::Elementwise;
 use crate::op::{Leaf, Op, Var};
 use crate::scalar::Scalar;
 use crate::shape::Shape;
@@ -109,6 +110,11 @@ impl<T: Scalar> Tape<T> {
     /// `φ(x)`.
     pub fn map(&mut self, phi: Phi, x: Var) -> Var {
         self.record(Op::Map(phi, x), *self.shape(x), self.node(x).per_example)
+    }
+
+    /// `f(x)` of a function that the program gives. Its slope is computed at once, and so memory is taken for both.
+    pub fn apply(&mut self, f: Elementwise, x: Var) -> Var {
+        self.record(Op::Apply(f, x), *self.shape(x), self.node(x).per_example)
     }
 
     /// `xᵖ`, with the derivative `p·xᵖ⁻¹`, which is 0 for `p = 0`. Of negative numbers there are only whole powers; other ones are NaN.

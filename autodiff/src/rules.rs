@@ -53,7 +53,7 @@ pub(crate) fn saves(op: Op, nodes: &[Node], out: usize) -> usize {
         // The softmax of every row, and the unit vector of every row.
         Op::LogSumExp(x) | Op::Norm(x) => nodes[x.index()].shape.len(),
         // The slope of every entry, and the place of every maximum.
-        Op::Power(..) | Op::MaxPool(..) => out,
+        Op::Power(..) | Op::Apply(..) | Op::MaxPool(..) => out,
         Op::Leaf(_)
         | Op::Affine { .. }
         | Op::Product { .. }
@@ -135,7 +135,7 @@ pub(crate) fn edges<'t, T: Scalar>(node: Var, past: &Past<'t, T>, mut edge: impl
         }
         Op::Scale(x, a) => edge(x, identity(a)),
         Op::Map(phi, x) => edge(x, Linear::Slope { phi, x: past.value(x), y: past.value(node) }),
-        Op::Power(x, _) => edge(x, Linear::Diag { a: T::ONE, times: Some(past.saved(node)), over: None, len }),
+        Op::Power(x, _) | Op::Apply(_, x) => edge(x, Linear::Diag { a: T::ONE, times: Some(past.saved(node)), over: None, len }),
         Op::RowDot(x, y) => {
             edge(x, Linear::RowDot { w: past.matrix(y) });
             edge(y, Linear::RowDot { w: past.matrix(x) });

@@ -1,5 +1,6 @@
 //! Scalars that a tape can hold: `f32`, `f64`, and dual numbers over either.
 
+use crate::elementwise::Elementwise;
 use simd::{Accumulate, Convolution, Float, Mat, MatMut, Phi};
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
@@ -34,6 +35,8 @@ pub trait Scalar:
     fn primal(self) -> f64;
     /// `φ(x)`.
     fn phi(phi: Phi, x: Self) -> Self;
+    /// The derivative of a function of the given order, `f(x)` for order 0.
+    fn derivative(f: Elementwise, order: usize, x: Self) -> Self;
     /// `ln x`.
     fn ln(self) -> Self;
     /// `√x`.
@@ -111,6 +114,9 @@ macro_rules! real {
             }
             fn phi(phi: Phi, x: Self) -> Self {
                 phi.value(x)
+            }
+            fn derivative(f: Elementwise, order: usize, x: Self) -> Self {
+                <Self as Float>::of(f.derivative(order, f64::from(x)))
             }
             fn ln(self) -> Self {
                 self.ln()

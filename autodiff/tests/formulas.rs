@@ -3,7 +3,8 @@
 //! The laws of derivatives cannot see an error that value and derivative share; these tests can.
 
 use autodiff::{
-    Contribution, Dual, Factors, Flow, Gradient, Leaf, Linear, Mat, PerExample, Phi, Planes, Refusal, Scalar, Scratch, Sink, Tape, Use, Wrt,
+    Contribution, Dual, Elementwise, Factors, Flow, Gradient, Leaf, Linear, Mat, PerExample, Phi, Planes, Refusal, Scalar, Scratch, Sink,
+    Tape, Use, Wrt,
 };
 use std::f64::consts::LN_2;
 
@@ -299,6 +300,54 @@ fn a_convolution_is_the_affine_map_of_its_patches() {
             assert_close_to(&pull(direct), &pull(through), 1e-13);
         }
     }
+}
+
+/// `tanh` and its first three derivatives.
+fn tanh_derivatives(x: f64) -> [f64; 4] {
+    let t = x.tanh();
+    let slope = 1.0 - t * t;
+    [t, slope, -2.0 * t * slope, slope * (6.0 * t * t - 2.0)]
+}
+
+#[test]
+fn a_function_of_the_programs_has_its_derivatives_to_the_stated_errors() {
+    let own = Elementwise::new("my tanh", f64::tanh);
+    let given = own.with_slope(|x| 1.0 - x.tanh() * x.tanh());
+    // |f⁽⁹⁾| is 8e3 and |f⁽¹⁰⁾| 4e4 at most, of which 6e-18 is left; and each further derivative has a hundred times the rounding.
+    for (f, bounds) in [(own, [0.0, 1e-13, 1e-11, 1e-9]), (given, [0.0, 0.0, 5e-13, 2e-11])] {
+        for x in (-400..=400).map(|i| f64::from(i) * 0.05).chain([1e3, -1e8, 1e15, 1e300]) {
+            for ((order, want), bound) in tanh_derivatives(x).into_iter().enumerate().zip(bounds) {
+                let found = f.derivative(order, x);
+                assert!((found - want).abs() <= bound, "{f:?}, order {order} at {x}: {found:e}, and not {want:e}");
+            }
+        }
+    }
+    // At large arguments the points of a difference are rounded, which the true distances make good for a straight line.
+    let line = Elementwise::new("3x + 1", |x| 3.0 * x + 1.0);
+    for x in [0.3, 1234.567, 1.0e7 / 3.0] {
+        assert!((line.slope(x) - 3.0).abs() <= 1e-13 * f64::max(1.0, x), "{x}: {}", line.slope(x) - 3.0);
+    }
+}
+
+#[test]
+fn a_function_of_the_programs_is_its_map_on_every_scalar() {
+    fn check<T: Scalar>(x: &[T], tangents: impl Fn(T) -> [f64; 2], bound: f64) {
+        let own = Elementwise::new("my tanh", f64::tanh).with_slope(|x| 1.0 - x.tanh() * x.tanh());
+        let mut tape = Tape::new();
+        let v = tape.input([x.len()], x);
+        let [found, want] = [tape.apply(own, v), tape.map(Phi::Tanh, v)].map(|y| {
+            let (mut gradient, ones) = (Gradient::new(Wrt::INPUTS), vec![T::ONE; x.len()]);
+            tape.pull(y, 1, &ones, &mut Flow::new(), &mut gradient).unwrap();
+            tape.value(y).iter().chain(gradient.input(0)).flat_map(|&y| tangents(y)).collect::<Vec<f64>>()
+        });
+        assert_close_to(&found, &want, bound);
+    }
+    // More than one piece, so that several threads share them.
+    let x: Vec<f64> = (0..20_000).map(|i| f64::from(i % 977) * 0.01 - 4.0).collect();
+    check(&x, |y| [y, 0.0], 1e-15);
+    check(&x.iter().map(|&x| x as f32).collect::<Vec<_>>(), |y| [f64::from(y), 0.0], 2e-7);
+    // The derivative of the slope is by differences.
+    check(&x.iter().map(|&re| Dual { re, eps: 0.3 }).collect::<Vec<_>>(), |y| [y.re, y.eps], 1e-13);
 }
 
 fn assert_close_to(found: &[f64], want: &[f64], bound: f64) {

@@ -2,10 +2,11 @@
 
 use crate::layer::Layer;
 use crate::record::shifted;
-use autodiff::{Phi, Scalar, Tape, Var};
+use autodiff::{Elementwise, Phi, Scalar, Tape, Var};
 use std::f64::consts::{FRAC_PI_4, SQRT_2};
 
-/// An elementwise function `φ`, one of [`ACTIVATIONS`] with any parameters that its builder allows.
+/// An elementwise function `φ`, one of [`ACTIVATIONS`] with any parameters that its builder allows, or
+/// a function of the program's own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// A function that the tape has a map for, with the exception of `ln` and `sqrt`, which are not finite everywhere, and of `sin` and
@@ -38,6 +39,8 @@ pub enum Activation {
     Gaussian,
     /// `x`.
     Identity,
+    /// A function of the program's own; see [`elementwise`].
+    Elementwise(Elementwise),
 }
 
 /// The functions that are activations of a network: those that are finite for every finite preactivation, up to overflow.
@@ -77,7 +80,7 @@ impl Key<'_> {
 }
 
 impl Activation {
-    /// The `type` of the activation in a model file.
+    /// The `type` of the activation in a model file, or the name that its [`Elementwise`] was given.
     pub fn name(&self) -> &'static str {
         match self {
             Activation::Phi(phi) => phi.name(),
@@ -86,6 +89,7 @@ impl Activation {
             Activation::Rbf { .. } => "rbf",
             Activation::Gaussian => "gaussian",
             Activation::Identity => "identity",
+            Activation::Elementwise(f) => f.name(),
         }
     }
 
@@ -99,15 +103,17 @@ impl Activation {
             )
             | Activation::Phi(Phi::Sin | Phi::Cos | Phi::Abs | Phi::Sqrt)
             | Activation::Gaussian
-            | Activation::Identity => vec![],
+            | Activation::Identity
+            | Activation::Elementwise(_) => vec![],
             Activation::Sin { a, b, c } | Activation::Cos { a, b, c } => vec![any("a", a), any("b", b), any("c", c)],
             Activation::Rbf { gamma } => vec![Key { name: "gamma", value: gamma, required: true, least: 0.0 }],
         }
     }
 
-    /// Whether it is one of [`ACTIVATIONS`], whatever its parameters.
-    pub(crate) fn is_listed(&self) -> bool {
-        ACTIVATIONS.iter().any(|known| std::mem::discriminant(known) == std::mem::discriminant(self) && known.name() == self.name())
+    /// Whether it is one of [`ACTIVATIONS`], whatever its parameters, or the program's own.
+    pub(crate) fn is_allowed(&self) -> bool {
+        matches!(self, Activation::Elementwise(_))
+            || ACTIVATIONS.iter().any(|known| std::mem::discriminant(known) == std::mem::discriminant(self) && known.name() == self.name())
     }
 
     /// Records `φ(x)`.
@@ -123,6 +129,7 @@ impl Activation {
                 tape.map(Phi::Exp, exponent)
             }
             Activation::Identity => x,
+            Activation::Elementwise(f) => tape.apply(f, x),
         }
     }
 }
@@ -143,6 +150,12 @@ impl From<Phi> for Activation {
             Phi::Cos => Activation::Cos { a: 1.0, b: 1.0, c: 0.0 },
             phi => Activation::Phi(phi),
         }
+    }
+}
+
+impl From<Elementwise> for Activation {
+    fn from(f: Elementwise) -> Self {
+        Activation::Elementwise(f)
     }
 }
 
@@ -373,4 +386,26 @@ pub fn gaussian() -> Layer {
 /// ```
 pub fn identity() -> Layer {
     Activation::Identity.into()
+}
+
+/// A function `f` of your own with its slope `f'`; without one, the slope is taken from differences, good to about 1e-13, see [`Elementwise`].
+///
+/// It is a layer like any other: of the finite network, its derivatives, its training and its kernels, and, if `f` is analytic around the
+/// real line, of the kernel at infinite width. Only a model file cannot name it.
+///
+/// ```
+/// use nn::{Network, dense, elementwise};
+/// // Mish, x·tanh(ln(1 + e^x)) (Misra 2020); at 1 it is ((1 + e)² − 1)/((1 + e)² + 1).
+/// let mish = elementwise("mish", |x| x * x.exp().ln_1p().tanh(), None);
+/// let network = Network::new([1], [mish, dense(1).without_bias()])?;
+/// let f = network.apply(&[vec![1.0_f64]], &[1.0])[0];
+/// assert!((f - 0.865_098_388_267_310_3).abs() < 1e-15);
+///
+/// let error = network.to_toml().unwrap_err();
+/// assert_eq!(error.to_string(), "layers[0]: `mish` is a function of the program, which a model file cannot name; only nn::ACTIVATIONS have a type there");
+/// # Ok::<(), nn::ModelError>(())
+/// ```
+pub fn elementwise(name: &'static str, f: fn(f64) -> f64, slope: Option<fn(f64) -> f64>) -> Layer {
+    let phi = Elementwise::new(name, f);
+    Activation::Elementwise(slope.map_or(phi, |slope| phi.with_slope(slope))).into()
 }

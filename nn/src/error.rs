@@ -68,6 +68,14 @@ pub enum ModelError {
         /// The function.
         name: &'static str,
     },
+    /// A function of the program's own, where a model file is to be written.
+    #[error("{place}: `{name}` is a function of the program, which a model file cannot name; only nn::ACTIVATIONS have a type there")]
+    Unnamed {
+        /// The layer.
+        place: String,
+        /// The name that the function was given.
+        name: &'static str,
+    },
     /// No layer has parameters.
     #[error("the network has no parameters: add a dense layer")]
     NoParameters,

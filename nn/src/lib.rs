@@ -5,7 +5,8 @@
 //!
 //! - builders: [`dense`], [`conv`], [`avg_pool`], [`sum_pool`], [`max_pool`], [`global_avg_pool`], [`flatten`], [`layer_norm`],
 //!   [`residual`], and the [`ACTIVATIONS`] [`relu`], [`erf`], [`tanh`], [`exp`], [`sigmoid`], [`softplus`], [`gelu`], [`silu`], [`sin`],
-//!   [`cos`], [`abs`], [`leaky_relu`], [`rbf`], [`gaussian`], [`identity`]; [`Network`] prints itself as a table of its layers;
+//!   [`cos`], [`abs`], [`leaky_relu`], [`rbf`], [`gaussian`], [`identity`], or an
+//!   [`elementwise`] function of your own; [`Network`] prints itself as a table of its layers;
 //! - parameterizations: one table by [`Role`], [`scaling`];
 //! - initial values that are addressed by (seed, parameter, index): [`Network::init`];
 //! - [`train`]ing by stochastic gradient descent or Adam: a [`Trainer`] and a [`Plan`], with momentum, weight decay, schedules, rates for each
@@ -30,10 +31,10 @@ mod weights;
 mod windows;
 
 pub use activation::{
-    ACTIVATIONS, Activation, abs, cos, cos_of, erf, exp, gaussian, gelu, identity, leaky_relu, rbf, relu, sigmoid, silu, sin, sin_of,
-    softplus, tanh,
+    ACTIVATIONS, Activation, abs, cos, cos_of, elementwise, erf, exp, gaussian, gelu, identity, leaky_relu, rbf, relu, sigmoid, silu, sin,
+    sin_of, softplus, tanh,
 };
-pub use autodiff::Phi;
+pub use autodiff::{Elementwise, Phi};
 pub use error::ModelError;
 pub use init::normals;
 pub use layer::{

@@ -24,7 +24,7 @@ use toml::{Table, Value};
 ///     type = "dense"
 ///     out = 10
 /// "#)?;
-/// assert_eq!(nn::parse_model(&network.to_toml())?, network);
+/// assert_eq!(nn::parse_model(&network.to_toml()?)?, network);
 ///
 /// let error = nn::parse_model("input = [64]\nlayres = []").unwrap_err();
 /// assert_eq!(error.to_string(), "the model: unknown key `layres`; did you mean `layers`?");
@@ -297,7 +297,15 @@ fn distance(a: &str, b: &str) -> usize {
 
 impl Network {
     /// The model file of the network; [`parse_model`] reads it back.
-    pub fn to_toml(&self) -> String {
+    ///
+    /// # Errors
+    /// If a layer is an [`elementwise`](crate::elementwise()) function of the program's own, which a model file cannot name.
+    pub fn to_toml(&self) -> Result<String, ModelError> {
+        unnamed(self.layers(), "layers").map_or_else(|| Ok(self.description()), Err)
+    }
+
+    /// The model file, in which a function of the program's own stands under the name that it was given.
+    pub(crate) fn description(&self) -> String {
         let mut model = Table::new();
         let sizes = self.input().iter().map(|&n| integer(n)).collect();
         model.insert("input".into(), Value::Array(sizes));
@@ -317,6 +325,23 @@ impl Network {
         model.insert("layers".into(), layers(self.layers()));
         model.to_string()
     }
+}
+
+/// The first function that a model file cannot name.
+fn unnamed(list: &[Layer], place: &str) -> Option<ModelError> {
+    list.iter().enumerate().find_map(|(i, layer)| match layer {
+        Layer::Activation(Activation::Elementwise(f)) => Some(ModelError::Unnamed { place: format!("{place}[{i}]"), name: f.name() }),
+        Layer::Residual(Residual { layers, shortcut }) => {
+            unnamed(layers, &format!("{place}[{i}].layers")).or_else(|| unnamed(shortcut, &format!("{place}[{i}].shortcut")))
+        }
+        Layer::Dense(_)
+        | Layer::Conv(_)
+        | Layer::Pool(_)
+        | Layer::GlobalAvgPool
+        | Layer::Flatten
+        | Layer::LayerNorm(_)
+        | Layer::Activation(_) => None,
+    })
 }
 
 fn integer(n: usize) -> Value {
@@ -372,6 +397,9 @@ fn layer(layer: &Layer) -> Value {
         }
         Layer::Activation(activation) => {
             let mut activation = *activation;
+            if let Activation::Elementwise(_) = activation {
+                set("elementwise", true.into());
+            }
             for key in activation.keys() {
                 set(key.name, (*key.value).into());
             }

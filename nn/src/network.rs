@@ -93,7 +93,7 @@ impl Network {
     ///
     /// # Errors
     /// If shapes do not fit, naming the layer and both shapes; if a size is 0 or absurd; if a scale is negative or not finite; if a
-    /// function is not one of the [`ACTIVATIONS`](crate::ACTIVATIONS).
+    /// function of the tape is not one of the [`ACTIVATIONS`](crate::ACTIVATIONS).
     pub fn new(input: impl Into<Vec<usize>>, layers: impl Into<Vec<Layer>>) -> Result<Self, ModelError> {
         Network::build(input.into(), Layout::Nhwc, layers.into(), Parameterization::default())
     }

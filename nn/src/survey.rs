@@ -300,7 +300,7 @@ fn check_norm(norm: &LayerNorm, x: &Signal, numbers: u128, named: &dyn Fn() -> S
 
 fn check_activation(mut activation: Activation, named: &dyn Fn() -> String) -> Result<(), ModelError> {
     let name = activation.name();
-    if !activation.is_listed() {
+    if !activation.is_allowed() {
         return Err(ModelError::NotAnActivation { place: named(), name });
     }
     for key in activation.keys() {
@@ -321,7 +321,7 @@ fn affine_flops(n_in: usize, out: usize, bias: bool, sites: u128) -> u128 {
 /// For every number.
 fn activation_flops(activation: Activation) -> u128 {
     match activation {
-        Activation::Phi(_) => 1,
+        Activation::Phi(_) | Activation::Elementwise(_) => 1,
         // Two products, a sum and the function.
         Activation::Sin { .. } | Activation::Cos { .. } | Activation::Rbf { .. } => 4,
         // A square, a sign and the function.

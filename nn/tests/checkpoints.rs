@@ -48,6 +48,27 @@ fn a_training_that_was_cut_anywhere_goes_on_to_the_same_bits() {
 }
 
 #[test]
+fn a_training_with_a_function_of_the_programs_goes_on_to_the_same_bits() {
+    let network = |phi| Network::new([32], [dense(5), phi, dense(2)]).unwrap();
+    let own = network(nn::elementwise("tanh", f64::tanh, None));
+    let (x, y) = data();
+    fn fresh(network: &Network) -> Trainer<'_, f64> {
+        Trainer::new(network, &network.init(2).unwrap(), Loss::SquaredError)
+    }
+    let (mut whole, mut first, mut second) = (fresh(&own), fresh(&own), fresh(&own));
+    train(&mut whole, &x, &y, &plan(), |_, _| Continue(())).unwrap();
+    train(&mut first, &x, &y, &plan(), |step, _| if step == 4 { Break(()) } else { Continue(()) }).unwrap();
+    let bytes = first.checkpoint(&plan(), &NOTES);
+    second.restore(&bytes, &plan(), &NOTES).unwrap();
+    train(&mut second, &x, &y, &plan(), |_, _| Continue(())).unwrap();
+    assert_eq!(second.parameters(), whole.parameters());
+    // The layer of the same name is another model, and so is a function of another name.
+    for other in [tanh(), nn::elementwise("my tanh", f64::tanh, None)].map(network) {
+        assert_eq!(fresh(&other).restore(&bytes, &plan(), &NOTES).unwrap_err(), CheckpointError::Model);
+    }
+}
+
+#[test]
 fn another_training_is_refused_by_what_differs_and_changes_nothing() {
     let (network, other) = (network(), Network::new([32], [dense(5), tanh(), dense(2)]).unwrap());
     let (x, y) = data();

@@ -49,7 +49,7 @@ fn layers_of_images_are_what_they_say_and_have_the_defaults_of_the_documentation
         "input = [2, 6, 7]\nlayout = 'nchw'\nlayers = [{type = 'conv', out = 1, filter = [6, 7], padding = 'valid'}, {type = 'flatten'}]",
     );
     assert_eq!(first, Network::nchw([2, 6, 7], [conv(1, [6, 7]).padding(Padding::Valid), flatten()]));
-    assert!(first.unwrap().to_toml().contains("layout = \"nchw\""));
+    assert!(first.unwrap().to_toml().unwrap().contains("layout = \"nchw\""));
 }
 
 #[test]
@@ -126,9 +126,9 @@ proptest! {
         let network = if first { Network::nchw([channels, height, width], layers) } else { Network::new([height, width, channels], layers) };
         let network = network.unwrap();
         let network = if mup { network.mup(4).unwrap() } else { network };
-        let text = network.to_toml();
+        let text = network.to_toml().unwrap();
         let read = parse_model(&text);
         prop_assert_eq!(read.as_ref(), Ok(&network), "{}", text);
-        prop_assert_eq!(read.unwrap().to_toml(), text);
+        prop_assert_eq!(read.unwrap().to_toml().unwrap(), text);
     }
 }

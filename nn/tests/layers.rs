@@ -3,8 +3,8 @@
 use crate::naive::{assert_forward, axis};
 use autodiff::{Point, check_grads};
 use nn::{
-    ACTIVATIONS, Layer, LayerNorm, Network, NormAxes, Padding, PoolKind, avg_pool, conv, dense, flatten, global_avg_pool, identity,
-    layer_norm, max_pool, relu, residual, residual_with_shortcut, sum_pool, tanh,
+    ACTIVATIONS, Layer, LayerNorm, Network, NormAxes, Padding, PoolKind, avg_pool, conv, dense, elementwise, flatten, global_avg_pool,
+    identity, layer_norm, max_pool, relu, residual, residual_with_shortcut, sum_pool, tanh,
 };
 use proptest::prelude::*;
 
@@ -162,12 +162,15 @@ fn layer_norm_has_mean_0_and_variance_1_and_is_0_of_one_channel() {
 
 /// Derivatives with respect to inputs and parameters, first and second.
 #[track_caller]
-fn assert_derivatives(network: &Network, seed: u64) {
+fn point(network: &Network, seed: u64) -> Point {
     let parameters = network.init::<f64>(seed).unwrap();
     let shapes = network.parameters().iter().map(|p| p.shape);
     let x = nn::normals(seed, 1 << 40, 2 * network.n_inputs());
-    let at = Point { inputs: vec![(network.input_shape(x.len()), x)], parameters: shapes.zip(parameters).collect() };
-    if let Err(error) = check_grads(network, &at, seed) {
+    Point { inputs: vec![(network.input_shape(x.len()), x)], parameters: shapes.zip(parameters).collect() }
+}
+
+fn assert_derivatives(network: &Network, seed: u64) {
+    if let Err(error) = check_grads(network, &point(network, seed), seed) {
         panic!("{error}\n{network}");
     }
 }
@@ -201,6 +204,50 @@ fn every_layer_obeys_every_law_of_derivatives() {
         let block = residual_with_shortcut([tanh(), conv(2, [3, 3]).stride([2, 2])], [conv(2, [1, 1]).stride([2, 2])]);
         assert_derivatives(&Network::new(shape, [first(), residual([tanh(), conv(4, [2, 3])]), block, flatten()]).unwrap(), seed);
     }
+}
+
+/// A tanh of the program's own, with its slope and without.
+fn own_tanh() -> [Layer; 2] {
+    let slope: fn(f64) -> f64 = |x| 1.0 - x.tanh() * x.tanh();
+    [elementwise("my tanh", f64::tanh, Some(slope)), elementwise("my tanh", f64::tanh, None)]
+}
+
+#[test]
+fn an_own_tanh_is_the_tanh_that_there_is() {
+    let features = |phi: Layer| Network::new([4], [dense(5).std(1.5, 0.4), phi.clone(), residual([dense(5), phi, dense(5)]), dense(2)]);
+    let images = |phi: Layer| Network::new([4, 3, 2], [conv(3, [3, 3]).std(1.5, 0.4), phi.clone(), flatten(), dense(3), phi]);
+    for network in [&features as &dyn Fn(Layer) -> Result<Network, nn::ModelError>, &images] {
+        let built_in = network(tanh()).unwrap();
+        let x: Vec<f64> = nn::normals(3, 99, 7 * built_in.n_inputs());
+        let parameters = built_in.init::<f64>(3).unwrap();
+        let single: Vec<Vec<f32>> = built_in.init(3).unwrap();
+        let x32: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+        let targets = vec![0.3; 7 * built_in.outputs()];
+        let gradients = |network: &Network| {
+            let mut trainer = nn::Trainer::new(network, &parameters, nn::Loss::SquaredError);
+            (0..5).for_each(|_| trainer.step(&x, &targets, 0.1).map(|_| ()).unwrap());
+            trainer.parameters().concat()
+        };
+        for own in own_tanh().map(|phi| network(phi).unwrap()) {
+            assert!(own.to_string().contains("my tanh"), "{own}");
+            assert_forward(&own, 5);
+            assert_derivatives(&own, 5);
+            let close = |a: &[f64], b: &[f64], bound: f64| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= bound);
+            assert!(close(&own.apply(&parameters, &x), &built_in.apply(&parameters, &x), 1e-14), "{own}");
+            let wide = |f: Vec<f32>| f.into_iter().map(f64::from).collect::<Vec<f64>>();
+            assert!(close(&wide(own.apply(&single, &x32)), &wide(built_in.apply(&single, &x32)), 3e-6), "{own}");
+            // Five steps of training, which only the slopes can spoil.
+            assert!(close(&gradients(&own), &gradients(&built_in), 1e-12), "{own}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_slope_is_found() {
+    let wrong = elementwise("tanh with a wrong slope", f64::tanh, Some(|x| 1.0 - 1.001 * x.tanh() * x.tanh()));
+    let network = Network::new([2], [dense(3).std(1.5, 0.4), wrong, dense(1)]).unwrap();
+    let error = check_grads(&network, &point(&network, 1), 1).unwrap_err();
+    assert_eq!(error.law, "the pushed tangent and 5-point differences");
 }
 
 /// Images with their channels first.

@@ -102,7 +102,7 @@ fn a_leaky_rectifier_has_a_slope_and_a_default() {
         assert_eq!(message(given), format!("layers[0]: `alpha` must be a finite number, and it is {shown}"));
     }
     // The slope is written even where it is the default.
-    let text = Network::new([3], [leaky_relu(0.01), abs(), dense(1)]).unwrap().to_toml();
+    let text = Network::new([3], [leaky_relu(0.01), abs(), dense(1)]).unwrap().to_toml().unwrap();
     assert!(text.contains("alpha = 0.01") && text.matches("alpha").count() == 1, "{text}");
 }
 
@@ -279,6 +279,26 @@ fn a_base_width_belongs_to_mup_and_to_nothing_else() {
 }
 
 #[test]
+fn a_function_of_the_programs_is_no_part_of_a_model_file() {
+    let own = || nn::elementwise("relu", |x| x.max(0.0), Some(|x| f64::from(u8::from(x > 0.0))));
+    let inner = |phi: Layer| Network::new([3], [dense(3), residual_with_shortcut([dense(3)], [relu(), dense(3), phi]), dense(2)]).unwrap();
+    for (network, place) in [(Network::new([3], [own(), dense(2)]).unwrap(), "layers[0]"), (inner(own()), "layers[1].shortcut[2]")] {
+        let error = network.to_toml().unwrap_err();
+        assert_eq!(error, ModelError::Unnamed { place: place.into(), name: "relu" });
+        assert!(error.to_string().starts_with(&format!("{place}: `relu` is a function of the program")), "{error}");
+        assert!(network.to_string().contains("relu"));
+    }
+    // It is another one than the layer of its name, which a file can name, and equal to itself.
+    assert_ne!(inner(own()), inner(relu()));
+    assert_eq!(inner(own()), inner(own()).clone());
+    assert!(inner(relu()).to_toml().is_ok());
+    // By differences it is another one again.
+    assert_ne!(nn::elementwise("sin", f64::sin, None), nn::elementwise("sin", f64::sin, Some(f64::cos)));
+    assert_ne!(nn::elementwise("sin", f64::sin, None), nn::elementwise("sin", f64::cos, None));
+    assert_eq!(nn::elementwise("sin", f64::sin, Some(f64::cos)), nn::elementwise("sin", f64::sin, Some(f64::cos)));
+}
+
+#[test]
 fn a_function_of_the_tape_that_is_no_activation_is_refused() {
     for phi in [Phi::Ln, Phi::Sqrt, Phi::Sin, Phi::Cos] {
         let (error, name) = (Network::new([3], [dense(2), residual([Activation::Phi(phi).into()])]).unwrap_err(), phi.name());
@@ -356,14 +376,14 @@ fn a_model_nests_as_deep_written_as_read() {
     for depth in 1..=30 {
         layer = residual([layer]);
         let network = Network::new([3], [layer.clone(), dense(1)]).unwrap();
-        assert_eq!(parse_model(&network.to_toml()), Ok(network), "depth {depth}");
+        assert_eq!(parse_model(&network.to_toml().unwrap()), Ok(network), "depth {depth}");
     }
 }
 
 #[test]
 fn the_file_that_is_written_is_readable() {
     let network = Network::new([64], [dense(512).std(1.5, 0.1), relu(), dense(10).without_bias()]).unwrap();
-    let text = network.to_toml();
+    let text = network.to_toml().unwrap();
     for part in ["input = [64]", "parameterization = \"ntk\"", "[[layers]]", "type = \"dense\"", "out = 512", "w_std = 1.5", "bias = false"]
     {
         assert!(text.contains(part), "{part} is not in\n{text}");
@@ -399,10 +419,10 @@ proptest! {
         let layers = [vec![dense(n)], list, vec![dense(outputs)]].concat();
         let network = Network::new([n_in], layers).unwrap();
         let network = if standard { network.parameterized(Parameterization::Standard) } else { network };
-        let text = network.to_toml();
+        let text = network.to_toml().unwrap();
         let read = parse_model(&text);
         prop_assert_eq!(read.as_ref(), Ok(&network), "{}", text);
-        prop_assert_eq!(read.unwrap().to_toml(), text);
+        prop_assert_eq!(read.unwrap().to_toml().unwrap(), text);
     }
 }
 

@@ -87,6 +87,13 @@ fn finite_networks_of_every_activation_approach_the_limit() {
 }
 
 #[test]
+fn finite_networks_of_a_function_of_the_programs_approach_the_limit() {
+    // Mish (Misra 2020), without its slope.
+    let mish = || nn::elementwise("mish", |x| x * x.exp().ln_1p().tanh(), None);
+    check("mish", &|width| vec![dense(width).std(1.2, 0.2), mish(), dense(32).std(1.1, 0.1)]);
+}
+
+#[test]
 fn finite_networks_with_layer_norms_and_nested_sums_approach_the_limit() {
     let hidden = |width: usize| dense(width).std(1.2, 0.2);
     check("layer norm", &|width| vec![hidden(width), layer_norm(), nn::relu(), hidden(width), layer_norm(), nn::gelu(), dense(32)]);

@@ -99,6 +99,51 @@ fn a_function_of_the_users_takes_the_place_of_an_activation() {
 }
 
 #[test]
+fn a_network_with_an_own_tanh_has_the_kernel_of_tanh() {
+    use nn::{Layer, Network, conv, dense, elementwise, flatten, global_avg_pool, residual, tanh};
+    let c = || conv(8, [3, 3]).std(1.3, 0.2);
+    let features = |phi: Layer| vec![dense(8).std(1.3, 0.2), phi.clone(), dense(8), residual([phi, dense(8)]), dense(1)];
+    let pooled = |phi: Layer| vec![c(), phi.clone(), c(), phi, global_avg_pool(), dense(1)];
+    let flattened = |phi: Layer| vec![c(), phi.clone(), c(), phi, flatten(), dense(1)];
+    let x: Vec<f64> = nn::normals(3, 0, 4 * 16);
+    let x32: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+    for (input, layers) in [(&[16][..], &features as &dyn Fn(Layer) -> Vec<Layer>), (&[4, 4, 1], &pooled), (&[4, 4, 1], &flattened)] {
+        let kernel = |phi: Layer| ntk::InfiniteKernel::new(&Network::new(input, layers(phi)).unwrap()).unwrap();
+        let want = kernel(tanh()).evaluate(simd::Mat::new(&x, 4, 16), None);
+        let slope: fn(f64) -> f64 = |x| 1.0 - x.tanh() * x.tanh();
+        for given in [Some(slope), None] {
+            let own = kernel(elementwise("my tanh", f64::tanh, given));
+            let found = own.evaluate(simd::Mat::new(&x, 4, 16), None);
+            let single = own.evaluate(simd::Mat::new(&x32, 4, 16), None);
+            for (want, found, single) in [(&want.ntk, found.ntk, single.ntk), (&want.nngp, found.nngp, single.nngp)] {
+                let largest = want.iter().fold(0.0, |m: f64, k| m.max(k.abs()));
+                assert!(want.iter().zip(&found).all(|(a, b)| (a - b).abs() <= 1e-10 * largest), "{input:?}: {found:?} and {want:?}");
+                assert!(want.iter().zip(&single).all(|(a, &b)| (a - f64::from(b)).abs() <= 1e-5 * largest), "{input:?}, f32");
+            }
+        }
+    }
+    // The kernel takes the slope that it is given: a wrong one shows.
+    let wrong = elementwise("my wrong tanh", f64::tanh, Some(|x| 1.0 - 1.001 * x.tanh() * x.tanh()));
+    let layers = |phi| [dense(8), phi, dense(1)];
+    let [want, found] = [tanh(), wrong].map(|phi| {
+        let network = Network::new([16], layers(phi)).unwrap();
+        ntk::InfiniteKernel::new(&network).unwrap().ntk(simd::Mat::new(&x, 4, 16), None)[0]
+    });
+    assert!((want - found).abs() > 1e-5 * want);
+}
+
+#[test]
+fn a_function_with_a_kink_has_a_finite_network_and_is_refused_at_infinite_width() {
+    let kinked = nn::elementwise("my relu", |x| x.max(0.0), Some(|x| f64::from(u8::from(x > 0.0))));
+    let network = nn::Network::new([2], [nn::dense(8), kinked, nn::dense(1)]).unwrap();
+    assert_eq!(network.apply(&network.init::<f64>(1).unwrap(), &[1.0, 2.0]).len(), 1);
+    let kernel = ntk::InfiniteKernel::new(&network).unwrap();
+    let error = kernel.try_evaluate(simd::Mat::new(&[1.0, 2.0], 1, 2), None).unwrap_err();
+    assert_eq!(error.name, "my relu");
+    assert!(error.to_string().contains("a function with a kink has no such series"), "{error}");
+}
+
+#[test]
 fn near_and_opposite_pairs_behind_a_series_agree_with_exact_values() {
     // An odd, an even and a mixed function with closed forms, whose exact values hold the series; a relu behind them shows the angle.
     use nn::{Activation, Network, dense, relu};

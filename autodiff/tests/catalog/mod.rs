@@ -1,6 +1,6 @@
 //! Every operation of the tape, each among other uses of its operands, so that cotangents have something to be added to.
 
-use autodiff::{Differentiable, Op, Phi, Point, Scalar, Shape, Tape, Var, Windows};
+use autodiff::{Differentiable, Elementwise, Op, Phi, Point, Scalar, Shape, Tape, Var, Windows};
 
 /// Windows of every kind on images of 4 × 3 cells with 2 channels, none of which tile the image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +25,10 @@ impl Kind {
         }
     }
 }
+
+/// An own function with its slope, and one without.
+pub const GIVEN: Elementwise = Elementwise::new("x·atan(x)", |x| x * x.atan()).with_slope(|x| x.atan() + x / (1.0 + x * x));
+pub const DIFFERENCES: Elementwise = Elementwise::new("sin(x + 1)", |x| (x + 1.0).sin());
 
 /// One way to use one operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +56,7 @@ pub enum Case {
     Div,
     Scale,
     Map(Phi),
+    Apply(Elementwise),
     Power(f64),
     RowDot,
     Norm,
@@ -102,10 +107,11 @@ pub fn number(op: &Op) -> usize {
         Op::Pool(..) => 21,
         Op::MaxPool(..) => 22,
         Op::Conv { .. } => 23,
+        Op::Apply(..) => 24,
     }
 }
 
-pub const N_OPS: usize = 24;
+pub const N_OPS: usize = 25;
 
 impl Case {
     /// All of them.
@@ -144,6 +150,7 @@ impl Case {
             Case::Gather,
         ];
         all.extend(Phi::ALL.map(Case::Map));
+        all.extend([GIVEN, DIFFERENCES].map(Case::Apply));
         all.extend([3.0, -1.5, 0.5, 1.0, 0.0].map(Case::Power));
         for kind in Kind::ALL {
             all.extend([Case::Patches(kind), Case::Conv(kind), Case::Pool(kind), Case::MaxPool(kind)]);
@@ -161,7 +168,9 @@ impl Case {
             Case::TurnedWeight => (&[&[2]], &[&[3, 4]]),
             Case::Transpose | Case::Reshape | Case::Slice | Case::SumSites | Case::SumColumns => (&[&[3, 2]], &[]),
             Case::Add | Case::Sub | Case::Mul | Case::Div | Case::RowDot | Case::CrossEntropy => (&[&[3], &[3]], &[]),
-            Case::Square | Case::Scale | Case::Map(_) | Case::Power(_) | Case::Norm | Case::LogSumExp | Case::Softmax => (&[&[3]], &[]),
+            Case::Square | Case::Scale | Case::Map(_) | Case::Apply(_) | Case::Power(_) | Case::Norm | Case::LogSumExp | Case::Softmax => {
+                (&[&[3]], &[])
+            }
             Case::SumExamples | Case::SliceExamples | Case::ConcatExamples => (&[&[3]], &[&[3]]),
             Case::BroadcastScalar => (&[&[2]], &[&[]]),
             Case::BroadcastRow => (&[&[3, 2]], &[&[2]]),
@@ -259,6 +268,10 @@ impl Case {
             Case::Map(phi) => {
                 let x = if domain_is_positive(phi) { positive(tape, x[0]) } else { tape.scale(x[0], 1.3) };
                 (tape.map(phi, x), vec![x])
+            }
+            Case::Apply(f) => {
+                let x = tape.scale(x[0], 1.3);
+                (tape.apply(f, x), vec![x])
             }
             Case::Power(p) => {
                 let x = if p == 3.0 { tape.scale(x[0], 1.3) } else { positive(tape, x[0]) };

@@ -1,6 +1,7 @@
 //! What the steps of a random graph record.
 
 use super::Step;
+use crate::catalog::{DIFFERENCES, GIVEN};
 use autodiff::{Border, Padding, Phi, Scalar, Shape, Tape, Var, Windows};
 use std::ops::Range;
 
@@ -182,6 +183,12 @@ impl<'t, T: Scalar> Recorder<'t, T> {
             13 => {
                 let ((x, a), factor) = (self.any(x), [-1.0, 0.5, 1.25, 0.0][digit(4)]);
                 Some((self.tape.scale(x, factor), a * factor.abs()))
+            }
+            // An own function, with or without its slope.
+            14..=16 if y.is_multiple_of(8) => {
+                let (x, a) = self.any(x);
+                let (f, bound) = if choice.is_multiple_of(2) { (GIVEN, 1.6 * a) } else { (DIFFERENCES, 1.0) };
+                Some((self.tape.apply(f, x), bound))
             }
             14..=16 => self.map(x, choice),
             17 => {

@@ -45,7 +45,8 @@ fn broken(what: impl Into<String>) -> CheckpointError {
 impl<T: Float + Scalar> Trainer<'_, T> {
     /// The state of a training as a safetensors file: parameters, what the optimizer keeps of them, and the number of steps; in its header the model,
     /// the loss, the optimizer and the plan, and `notes` that [`restore`](Trainer::restore) is to find again. The order of the examples needs no state:
-    /// it follows from the plan and the step.
+    /// it follows from the plan and the step. Of an [`elementwise`](crate::elementwise()) function of
+    /// the program's own it has the name.
     ///
     /// ```
     /// use nn::{Loss, Network, Optimizer, Plan, Trainer, dense, relu, train};
@@ -145,7 +146,7 @@ impl<T: Float + Scalar> Trainer<'_, T> {
     fn settings(&self, plan: &Plan, notes: &[(&str, &str)]) -> Vec<(String, Value)> {
         let mut settings = Vec::new();
         let mut put = |key: &str, value: Value| settings.push((key.to_string(), value));
-        put(MODEL, json!(self.network.to_toml()));
+        put(MODEL, json!(self.network.description()));
         put("dtype", json!(format!("{:?}", crate::weights::dtype::<T>())));
         put("loss", json!(format!("{:?}", self.loss)));
         put("optimizer", json!(self.optimizer));

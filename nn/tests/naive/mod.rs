@@ -34,6 +34,7 @@ pub(crate) fn phi(activation: Activation, x: f64) -> f64 {
         Activation::Rbf { gamma } => 2.0_f64.sqrt() * ((2.0 * gamma).sqrt() * x + PI / 4.0).sin(),
         Activation::Gaussian => (-x * x).exp(),
         Activation::Identity => x,
+        Activation::Elementwise(f) => f.value(x),
     }
 }
 

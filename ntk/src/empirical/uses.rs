@@ -211,7 +211,7 @@ fn pool<T: Real>(tape: &Tape<T>, vars: &[Var], readers: &[Vec<usize>], mut i: us
         if let Op::Sum(_, axes, _) = op {
             return (rank > 2 && std::ops::Range::from(axes) == (1..rank - 1)).then_some(reader);
         }
-        if !matches!(op, Op::Map(..) | Op::Scale(..) | Op::Power(..)) {
+        if !matches!(op, Op::Map(..) | Op::Apply(..) | Op::Scale(..) | Op::Power(..)) {
             return None;
         }
         i = reader;

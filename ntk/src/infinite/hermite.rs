@@ -1,12 +1,13 @@
 //! Smooth functions without a closed form: their Hermite series, tabulated by the variance.
 
-use nn::Phi;
+use nn::{Elementwise, Phi};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use thiserror::Error;
 
-/// A smooth activation for networks of infinite width, given by its function `f` and its slope `f'`.
+/// A smooth activation for networks of infinite width, given by its function `f` and its slope `f'`. A network has one by
+/// [`nn::elementwise`]; this is the function alone, and what takes the place of another activation.
 ///
 /// With the orthonormal Hermite polynomials `h_n` of a standard normal z and `b_n(σ) = E[f'(σ z) h_n(z)]` the dual kernels are, with
 /// the angle t of the pair,
@@ -31,7 +32,9 @@ pub struct Smooth {
 
 /// A preactivation whose variance is too large for the Hermite series of the function that reads it.
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
-#[error("`{name}` at a variance of {variance:e} needs more than {MOST} terms of its Hermite series: scale the inputs or the weights down")]
+#[error(
+    "`{name}` at a variance of {variance:e} needs more than {MOST} terms of its Hermite series: scale the inputs or the weights down; a function with a kink has no such series at any scale"
+)]
 pub struct SeriesTooLong {
     /// The function.
     pub name: &'static str,
@@ -47,20 +50,16 @@ struct Shared {
     lengths: Mutex<BTreeMap<(i32, i32, bool), Arc<Lengths>>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Source {
     Phi(Phi),
-    User { name: &'static str, f: fn(f64) -> f64, slope: Option<fn(f64) -> f64> },
+    User(Elementwise),
 }
 
 impl PartialEq for Smooth {
     /// The same function, by its name and its address.
     fn eq(&self, other: &Self) -> bool {
-        match (self.shared.source, other.shared.source) {
-            (Source::Phi(a), Source::Phi(b)) => a == b,
-            (Source::User { name, f, .. }, Source::User { name: other_name, f: g, .. }) => name == other_name && std::ptr::fn_addr_eq(f, g),
-            (Source::Phi(_), Source::User { .. }) | (Source::User { .. }, Source::Phi(_)) => false,
-        }
+        self.shared.source == other.shared.source
     }
 }
 
@@ -122,8 +121,8 @@ pub(super) struct Row {
 }
 
 impl Smooth {
-    /// A function with its slope; without one, the slope is taken from differences of eighth order over steps of 1/32, good to
-    /// about 1e-12 for a function that varies over lengths of 1 or more.
+    /// A function with its slope; without one, the slope is taken from differences, good to about 1e-13 for a function that varies over
+    /// lengths of 1 or more; see [`Elementwise`].
     ///
     /// ```
     /// // The square has κ = K11 K22 + 2 K12² and κ̇ = 4 K12.
@@ -132,22 +131,32 @@ impl Smooth {
     /// assert!((kappa - 2.5).abs() < 1e-13 && (slope - 2.0).abs() < 1e-13);
     /// ```
     pub fn new(name: &'static str, f: fn(f64) -> f64, slope: Option<fn(f64) -> f64>) -> Self {
-        Self::from(Source::User { name, f, slope })
+        let function = Elementwise::new(name, f);
+        slope.map_or(function, |slope| function.with_slope(slope)).into()
+    }
+
+    /// A function that has a map.
+    pub(super) fn phi(phi: Phi) -> Self {
+        Self::of(Source::Phi(phi))
     }
 
     /// One of the process for each function, so that all kernels share its tables.
-    pub(super) fn phi(phi: Phi) -> Self {
-        static KNOWN: Mutex<Vec<(Phi, Smooth)>> = Mutex::new(Vec::new());
-        let mut known = KNOWN.lock().expect("no thread panics with the lock");
-        if let Some((_, smooth)) = known.iter().find(|(other, _)| *other == phi) {
-            return smooth.clone();
+    fn of(source: Source) -> Self {
+        static KNOWN: Mutex<Vec<Smooth>> = Mutex::new(Vec::new());
+        let find = |known: &[Smooth]| known.iter().find(|other| other.shared.source == source).cloned();
+        if let Some(smooth) = find(&KNOWN.lock().expect("no thread panics with the lock")) {
+            return smooth;
         }
-        let smooth = Self::from(Source::Phi(phi));
-        known.push((phi, smooth.clone()));
-        smooth
+        // Without the lock: a function of the user's may panic.
+        let new = Self::new_of(source);
+        let mut known = KNOWN.lock().expect("no thread panics with the lock");
+        find(&known).unwrap_or_else(|| {
+            known.push(new.clone());
+            new
+        })
     }
 
-    fn from(source: Source) -> Self {
+    fn new_of(source: Source) -> Self {
         let grid = || (1..=64).map(|i| f64::from(i) * 0.173);
         let parity = if grid().all(|x| source.value(x) == -source.value(-x)) && source.value(0.0) == 0.0 {
             Parity::Odd
@@ -163,7 +172,7 @@ impl Smooth {
     pub fn name(&self) -> &'static str {
         match self.shared.source {
             Source::Phi(phi) => phi.name(),
-            Source::User { name, .. } => name,
+            Source::User(function) => function.name(),
         }
     }
 
@@ -252,23 +261,24 @@ impl Smooth {
     }
 }
 
+impl From<Elementwise> for Smooth {
+    fn from(function: Elementwise) -> Self {
+        Smooth::of(Source::User(function))
+    }
+}
+
 impl Source {
     fn value(self, x: f64) -> f64 {
         match self {
             Source::Phi(phi) => phi.value(x),
-            Source::User { f, .. } => f(x),
+            Source::User(function) => function.value(x),
         }
     }
 
     fn slope(self, x: f64) -> f64 {
         match self {
             Source::Phi(phi) => phi.derivative(x),
-            Source::User { slope: Some(slope), .. } => slope(x),
-            Source::User { f, slope: None, .. } => {
-                let h = 1.0 / 32.0;
-                let d = |k: f64| (f(x + k * h) - f(x - k * h)) / h;
-                0.8 * d(1.0) - 0.2 * d(2.0) + 4.0 / 105.0 * d(3.0) - d(4.0) / 280.0
-            }
+            Source::User(function) => function.slope(x),
         }
     }
 }
@@ -276,7 +286,9 @@ impl Source {
 impl Octave {
     fn new(source: Source, parity: Parity, k: i32) -> Self {
         let top = 2f64.powi(k + 1).sqrt();
-        let (count, step, ends) = resolution(source, parity, top);
+        let Some((count, step, ends)) = resolution(source, parity, top) else {
+            return Octave { mean: Vec::new(), slopes: Vec::new(), nodes: 0, envelope: Vec::new(), norm: 0.0, converged: false };
+        };
         for nodes in [16, 32, 64] {
             let octave = Octave::with_nodes(source, parity, k, (count, step, ends), nodes);
             if octave.resolved(top) || nodes == 64 {
@@ -307,10 +319,8 @@ impl Octave {
         }
         let envelope = (0..count).map(|n| samples.iter().fold(0.0, |m: f64, s| m.max(s.1[n].abs()))).collect();
         let norm = samples.iter().map(|s| s.1.iter().map(|b| b * b).sum::<f64>()).fold(f64::INFINITY, f64::min).sqrt();
-        // Where the series does not end before, the squares of the terms that are left out decay like exp(−c √n), over a length that is
-        // well below a sixteenth of n here.
         let last = samples.iter().fold(0.0, |m: f64, s| m.max(s.1[count - 1].abs()));
-        let converged = ends || count as f64 / 16.0 * last * last <= 1e-11 * norm * norm;
+        let converged = ends || rest(count, last) <= MOST_REST * norm * norm;
         Octave { mean, slopes, nodes, envelope, norm, converged }
     }
 
@@ -323,8 +333,9 @@ impl Octave {
 }
 
 /// How many terms a function needs at a scale σ, the step of the trapezoidal rule with which they are converged, and whether those behind them are
-/// rounding: the series of a polynomial ends with a term of any size.
-fn resolution(source: Source, parity: Parity, sigma: f64) -> (usize, f64, bool) {
+/// rounding: the series of a polynomial ends with a term of any size. `None` where so many terms are left behind the last one that no table needs to
+/// be made to see it, as there are of a function with a kink.
+fn resolution(source: Source, parity: Parity, sigma: f64) -> Option<(usize, f64, bool)> {
     let (mut count, mut step) = (32, 0.25);
     loop {
         let (mean, slopes) = coefficients(source, parity, sigma, count, step, 0.0);
@@ -344,8 +355,12 @@ fn resolution(source: Source, parity: Parity, sigma: f64) -> (usize, f64, bool) 
                 count *= 2;
                 continue;
             }
-            let last = slopes.iter().enumerate().rposition(|(k, b)| b.abs() > rounding(k) * norm);
-            return (last.map_or(1, |last| last + 1), step, ends);
+            let count = slopes.iter().enumerate().rposition(|(k, b)| b.abs() > rounding(k) * norm).map_or(1, |last| last + 1);
+            // A hundred times what a table may have, as one is made of scales below this one.
+            if !ends && rest(count, slopes[count - 1]) > 100.0 * MOST_REST * norm * norm {
+                return None;
+            }
+            return Some((count, step, ends));
         }
     }
 }
@@ -380,6 +395,15 @@ fn coefficients(source: Source, parity: Parity, sigma: f64, count: usize, step: 
     }
     (mean, slopes)
 }
+
+/// What is left behind the last term: where a series does not end before, the squares of the terms decay like exp(−c √n), over a length that is well
+/// below a sixteenth of n here.
+fn rest(count: usize, last: f64) -> f64 {
+    count as f64 / 16.0 * last * last
+}
+
+/// The most that may be left, in units of `Σ b²`.
+const MOST_REST: f64 = 1e-11;
 
 /// From here on √φ is below 1e-16.
 const REACH: f64 = 12.5;

@@ -57,7 +57,7 @@ pub use stage::NoLimit;
 /// | gaussian | `1/√(M − 4C²)` | `4C κ³` |
 /// | exp | `e^((K11 + K22)/2 + C)` | `κ` |
 /// | identity | `C` | 1 |
-/// | tanh, sigmoid, softplus, silu, a user's | Hermite series, see [`Smooth`] | likewise |
+/// | tanh, sigmoid, softplus, silu, [`nn::elementwise`] | Hermite series, see [`Smooth`] | likewise |
 ///
 /// relu and abs: Cho and Saul 2009; erf: Williams 1997; gelu: Tsuchida et al. 2021; rbf: Rahimi and Recht 2007; the other ones are
 /// Gaussian integrals, and the series is that of Daniely, Frostig and Singer 2016.

@@ -257,6 +257,7 @@ pub(super) fn closed(activation: Activation) -> Option<Closed> {
         Activation::Rbf { gamma } => Some(Closed::Rbf(gamma)),
         Activation::Gaussian => Some(Closed::Gaussian),
         Activation::Identity => Some(Closed::Identity),
+        Activation::Elementwise(function) => Some(Closed::Series(function.into())),
     }
 }
 

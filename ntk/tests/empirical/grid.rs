@@ -1,11 +1,16 @@
 //! Networks of every kind.
 
-use crate::common::check_all;
+use crate::common::{STRATEGIES, check_all, inputs};
 use nn::{
-    Layer, Network, NormAxes, Padding, Parameterization, abs, avg_pool, conv, dense, erf, exp, flatten, gaussian, gelu, global_avg_pool,
-    layer_norm, max_pool, rbf, relu, residual, residual_with_shortcut, sin_of, sum_pool, tanh,
+    Layer, Network, NormAxes, Padding, Parameterization, abs, avg_pool, conv, dense, elementwise, erf, exp, flatten, gaussian, gelu,
+    global_avg_pool, layer_norm, max_pool, rbf, relu, residual, residual_with_shortcut, sin_of, sum_pool, tanh,
 };
-use ntk::Finite;
+use ntk::{Finite, Outputs, empirical_ntk};
+
+/// A tanh of the program's own, with its slope or without.
+fn own_tanh(with_slope: bool) -> Layer {
+    elementwise("my tanh", f64::tanh, with_slope.then_some(|x| 1.0 - x.tanh() * x.tanh()))
+}
 
 fn grid() -> Vec<(usize, Vec<Layer>)> {
     let hidden = |n| dense(n).std(1.5, 0.2);
@@ -18,6 +23,7 @@ fn grid() -> Vec<(usize, Vec<Layer>)> {
         (4, vec![hidden(6), residual([relu(), hidden(6), tanh(), hidden(6)]), relu(), hidden(3)]),
         (4, vec![residual_with_shortcut([hidden(5), erf(), hidden(5)], [dense(5).std(0.7, 0.0)]), residual([tanh()]), hidden(2), exp()]),
         (3, vec![residual([hidden(3), residual([relu(), hidden(3)])]), hidden(1)]),
+        (4, vec![hidden(5), own_tanh(false), hidden(4), own_tanh(true), hidden(2)]),
     ]
 }
 
@@ -42,6 +48,7 @@ fn image_grid() -> Vec<([usize; 3], Vec<Layer>)> {
     vec![
         ([4, 3, 2], vec![filter(3, [3, 3]), flatten()]),
         ([1, 1, 2], vec![filter(4, [3, 5]), relu(), flatten(), end()]),
+        ([4, 4, 1], vec![filter(3, [3, 3]), own_tanh(true), global_avg_pool(), end()]),
         ([5, 4, 2], vec![filter(4, [3, 3]), relu(), filter(3, [2, 3]).stride([2, 1]).without_bias(), erf(), global_avg_pool(), end()]),
         ([5, 4, 1], vec![filter(4, [3, 2]).padding(Padding::Valid), gelu(), avg_pool([2, 2]).stride([1, 1]), flatten(), end()]),
         ([4, 5, 2], vec![filter(3, [3, 3]).padding(Padding::Circular), max_pool([2, 2]), tanh(), sum_pool([1, 2]), flatten(), end()]),
@@ -111,6 +118,33 @@ fn even_grid() -> Vec<Network> {
         .chain(images.map(|layers| Network::new([4, 5, 2], layers).unwrap()))
         .chain(nchw)
         .collect()
+}
+
+#[test]
+fn every_strategy_gives_an_own_tanh_the_kernel_of_tanh() {
+    let filter = || conv(3, [3, 3]).std(1.5, 0.2);
+    let features = |phi: Layer| Network::new([16], [dense(6).std(1.5, 0.2), phi.clone(), dense(5), phi, dense(2)]).unwrap();
+    let images = |phi: Layer| Network::new([4, 4, 1], [filter(), phi.clone(), filter(), phi, global_avg_pool(), dense(2)]).unwrap();
+    let x = inputs::<f64>(5, 16, 1);
+    let x32: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+    for network in [&features as &dyn Fn(Layer) -> Network, &images] {
+        for own in [own_tanh(false), own_tanh(true)] {
+            let networks = [network(tanh()), network(own)];
+            for strategy in STRATEGIES {
+                let [want, found] = [0, 1].map(|k| {
+                    let parameters = networks[k].init::<f64>(3).unwrap();
+                    empirical_ntk(&Finite { network: &networks[k], parameters: &parameters }, &x, None, Outputs::Full, strategy).unwrap()
+                });
+                let largest = want.values.iter().fold(0.0, |m: f64, k| m.max(k.abs()));
+                assert!(want.values.iter().zip(&found.values).all(|(a, b)| (a - b).abs() <= 1e-12 * largest), "{strategy:?}");
+                let parameters = networks[1].init::<f32>(3).unwrap();
+                let f = Finite { network: &networks[1], parameters: &parameters };
+                let found = empirical_ntk(&f, &x32, None, Outputs::Full, strategy).unwrap();
+                let close = |(a, &b): (&f64, &f32)| (a - f64::from(b)).abs() <= 1e-5 * largest;
+                assert!(want.values.iter().zip(&found.values).all(close), "{strategy:?}, f32");
+            }
+        }
+    }
 }
 
 #[test]
