@@ -27,27 +27,48 @@ impl<T: Float, const L: usize> Kernel for RowSums<'_, T, L> {
     #[inline(always)]
     fn run<A: Arith>(self, _: A) {
         let n = self.taps.len();
-        let (run, first) = self.taps.run();
         for (from, to) in self.from.chunks_exact(self.width).zip(self.to.chunks_exact_mut(n)) {
-            for x in (0..run.start).chain(run.end..n) {
-                let mut sum = [T::ZERO; L];
-                for &tap in self.taps.of(x) {
-                    let from = &from[tap];
+            row_sums(self.taps, from, to);
+        }
+    }
+}
+
+/// The sums of one row.
+#[inline(always)]
+pub(super) fn row_sums<T: Float, const L: usize>(taps: &Taps, from: &[Lanes<T, L>], to: &mut [Lanes<T, L>]) {
+    let (run, first) = taps.run();
+    for edge in [0..run.start, run.end..to.len()] {
+        for x in edge {
+            let mut sum = [T::ZERO; L];
+            match *taps.of(x) {
+                [] => (),
+                [a] => sum = from[a],
+                [a, b] => {
+                    let (a, b) = (&from[a], &from[b]);
                     for l in 0..L {
-                        sum[l] += from[l];
+                        sum[l] = a[l] + b[l];
                     }
                 }
-                to[x] = sum;
-            }
-            // Between the edges without a branch. Summed apart from where it goes: the compiler does not know that this is elsewhere.
-            for (to, from) in to[run.clone()].iter_mut().zip(from[first..].windows(3)) {
-                let mut sum = [T::ZERO; L];
-                for l in 0..L {
-                    sum[l] = from[0][l] + from[1][l] + from[2][l];
+                [a, ref rest @ ..] => {
+                    sum = from[a];
+                    for &tap in rest {
+                        let from = &from[tap];
+                        for l in 0..L {
+                            sum[l] += from[l];
+                        }
+                    }
                 }
-                *to = sum;
             }
+            to[x] = sum;
         }
+    }
+    // Between the edges without a branch. Summed apart from where it goes: the compiler does not know that this is elsewhere.
+    for (to, from) in to[run].iter_mut().zip(from[first..].windows(3)) {
+        let mut sum = [T::ZERO; L];
+        for l in 0..L {
+            sum[l] = from[0][l] + from[1][l] + from[2][l];
+        }
+        *to = sum;
     }
 }
 

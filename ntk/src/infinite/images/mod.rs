@@ -183,6 +183,13 @@ impl Images {
             }
             walk.begin(level.first);
             walk.run(&self.stages[level.stages.clone()], [y, x], level.image, &mut plane, level.first, level.behind)?;
+            if !lanes::carries_distance::<T>() {
+                relus(&self.stages[level.stages.clone()], &mut level.first.clone(), &mut |at| {
+                    if let Some(norms) = side.norms[at].get_mut() {
+                        norms.for_relu();
+                    }
+                });
+            }
             if let Some(next) = self.levels.get(number + 1).filter(|next| next.reads.variances) {
                 let mut pooled = self.pooled(level, (&side, &side), source.as_ref())?;
                 let place = Place { y: &level.given[0], x: &level.given[1], image: next.image };
@@ -196,9 +203,6 @@ impl Images {
             // What pairs do not read in single precision.
             side.norms[0].take();
             relus(&self.stages, &mut 0, &mut |at| {
-                if let Some(norms) = side.norms[at].get_mut() {
-                    norms.root = Vec::new();
-                }
                 side.norms[at + 1].take();
             });
         }
@@ -222,26 +226,23 @@ impl Images {
         (one, two): Two<T, M>,
         source: Option<&Plane<T, LANES>>,
     ) -> Result<Plane<T, LANES>, SeriesTooLong> {
-        let len = level.given[0].len() * level.given[1].len();
-        let whole = || Plane { k: vec![[T::ZERO; LANES]; len], theta: vec![[T::ZERO; LANES]; len], distance: Vec::new() };
-        let row = |mut sum: Plane<T, LANES>, y: &Diagonal| -> Result<Plane<T, LANES>, SeriesTooLong> {
-            let (mut walk, mut part) = (Walk::new(one, two), Plane::default());
+        let (height, width) = (level.given[0].len(), level.given[1].len());
+        let zeros = |len: usize| Plane { k: vec![[T::ZERO; LANES]; len], theta: vec![[T::ZERO; LANES]; len], distance: Vec::new() };
+        // Threads share the diagonals along the height, and what these add to is summed in order.
+        let begin = || (Walk::new(one, two), Plane::default());
+        let row = |(walk, part): &mut (Walk<'_, T, M, LANES>, Plane<T, LANES>), y: &Diagonal| -> Result<Plane<T, LANES>, SeriesTooLong> {
+            let mut sum = zeros(y.to.len() * width);
             for x in &level.diagonals[1] {
-                self.one_diagonal(level, [y, x], &mut walk, source, &mut part)?;
-                sum.add_at([&y.to, &x.to], level.given[1].len(), &part);
+                self.one_diagonal(level, [y, x], walk, source, part)?;
+                sum.add_at((0..y.to.len(), &x.to), width, part);
             }
             Ok(sum)
         };
-        let mut plane = if len == 1 {
-            // The rows of diagonals are added in order.
-            let rows: Vec<_> = level.diagonals[0].par_iter().map(|y| row(whole(), y)).collect();
-            rows.into_iter().try_fold(whole(), |mut sum, part| {
-                sum.add_at([&[0], &[0]], 1, &part?);
-                Ok(sum)
-            })?
-        } else {
-            level.diagonals[0].iter().try_fold(whole(), row)?
-        };
+        let rows: Vec<_> = level.diagonals[0].par_iter().map_init(begin, row).collect();
+        let (mut plane, columns) = (zeros(height * width), (0..width).collect::<Vec<_>>());
+        for (y, row) in level.diagonals[0].iter().zip(rows) {
+            plane.add_at((y.to.iter().copied(), &columns), width, &row?);
+        }
         if let Some(pool) = &level.pool {
             let scale = T::of(pool.scale);
             plane.each_plane(|numbers| numbers.iter_mut().flatten().for_each(|x| *x = scale * *x));
@@ -308,9 +309,11 @@ impl Images {
     /// With how many pairs of an image a block goes through the layers by itself, in place of being gathered with others. Where a pair is much
     /// work, or where there are few, no lane is wasted; functions with a series have rows.
     fn least_lanes(&self, columns: usize) -> usize {
+        // What gathering copies of each stage is as much work as a few evaluations at each place.
+        let numbers = (count(&self.stages) * self.image[0] * self.image[1]) as u64;
         if has_series(&self.stages) {
             1
-        } else if self.levels.len() > 1 || columns < 2 * LANES {
+        } else if columns < 2 * LANES || self.evaluations() > 8 * numbers {
             LANES
         } else {
             LANES / 4
@@ -366,10 +369,14 @@ impl Images {
             range.clone().step_by(TILE).map(move |start| start..(start + TILE).min(end)).collect::<Vec<_>>()
         };
         let columns = other.as_ref().map_or_else(|| r.clone(), |(_, c)| c.clone());
+        // Of images with themselves those of the larger number come first, so that blocks of those before them are full.
+        let symmetric = other.is_none();
+        let mut write = |i: usize, j: usize, k: f64, theta: f64| if symmetric { write(j, i, k, theta) } else { write(i, j, k, theta) };
         for rows in tiles(&r) {
             let one = self.sides::<T>(x1, rows.clone())?;
+            let alone: Vec<_> = (0..rows.len()).into_par_iter().map(|i| Side::gather([(&one[i / LANES], i % LANES)])).collect();
             for columns in tiles(&columns) {
-                if other.is_none() && columns.end <= rows.start {
+                if other.is_none() && columns.start >= rows.end {
                     continue;
                 }
                 let own = other.is_none() && rows == columns;
@@ -378,8 +385,8 @@ impl Images {
                     None if own => None,
                     None => Some(self.sides(x1, columns.clone())?),
                 };
-                let tile = Tile { one: &one, rows: rows.clone(), two: two.as_ref().unwrap_or(&one), columns, own };
-                self.tile(&tile, write, each)?;
+                let tile = Tile { one: &one, alone: &alone, rows: rows.clone(), two: two.as_ref().unwrap_or(&one), columns, own };
+                self.tile(&tile, &mut write, each)?;
             }
         }
         Ok(())
@@ -422,12 +429,11 @@ impl Images {
     fn rows<T: Float>(&self, tile: &Tile<T>, rows: Range<usize>, b: usize, least: usize) -> Result<Vec<Pair<T>>, SeriesTooLong> {
         let mut pairs = Vec::with_capacity(rows.len() * LANES);
         for i in rows {
-            let (at, lanes) = (i - tile.rows.start, tile.lanes(i, b));
+            let lanes = tile.lanes(i, b);
             if lanes.is_empty() || lanes.len() < least {
                 continue;
             }
-            let one: Side<T, 1> = Side::gather([(&tile.one[at / LANES], at % LANES)]);
-            let [k, theta] = self.group((&one, &tile.two[b]))?;
+            let [k, theta] = self.group((&tile.alone[i - tile.rows.start], &tile.two[b]))?;
             let first = tile.columns.start + b * LANES;
             pairs.extend(lanes.map(|j| (i, j, k[j - first], theta[j - first])));
         }
@@ -475,9 +481,11 @@ type Two<'a, T, const M: usize> = (&'a Side<T, M>, &'a Side<T, LANES>);
 /// i, j, K and Θ.
 type Pair<T> = (usize, usize, T, T);
 
-/// Images with their variances, on both sides; if these are the same, pairs with i ≤ j.
+/// Images with their variances, on both sides; if these are the same, pairs with i ≥ j.
 struct Tile<'a, T> {
     one: &'a [Side<T, LANES>],
+    /// The same images one by one.
+    alone: &'a [Side<T, 1>],
     rows: Range<usize>,
     two: &'a [Side<T, LANES>],
     columns: Range<usize>,
@@ -488,8 +496,8 @@ impl<T> Tile<'_, T> {
     /// The images of the block `b` that make a pair with image `i`.
     fn lanes(&self, i: usize, b: usize) -> Range<usize> {
         let start = self.columns.start + b * LANES;
-        let first = if self.own { i.max(start) } else { start };
-        first..(start + LANES).min(self.columns.end)
+        let end = (start + LANES).min(self.columns.end);
+        start..if self.own { end.min(i + 1).max(start) } else { end }
     }
 }
 

@@ -20,7 +20,16 @@ pub(super) struct Taps {
     sources: usize,
     /// See [`run`](Self::run).
     run: (Range<usize>, usize),
+    /// See [`threes`](Self::threes).
+    threes: Option<Vec<[usize; 3]>>,
+    /// See [`until`](Self::until), [`alive`](Self::alive) and [`keeps_ahead`](Self::keeps_ahead).
+    until: Vec<usize>,
+    alive: usize,
+    keeps_ahead: bool,
 }
+
+/// No pair.
+pub(super) const NONE: usize = usize::MAX;
 
 impl Taps {
     #[inline(always)]
@@ -44,6 +53,28 @@ impl Taps {
         self.run.clone()
     }
 
+    /// The lists of all pairs, filled up to three by [`NONE`], if none is longer.
+    #[inline(always)]
+    pub(super) fn threes(&self) -> Option<&[[usize; 3]]> {
+        self.threes.as_deref()
+    }
+
+    /// How many of the pairs before are needed for the pairs up to number `k`, if they come in order.
+    #[inline(always)]
+    pub(super) fn until(&self, k: usize) -> usize {
+        self.until[k]
+    }
+
+    /// How many pairs, one after the other, hold at any time all that is needed yet and has come.
+    pub(super) fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Whether for pair `k` at least `k + 1` of the pairs before are needed, so that it may take the place of one of them.
+    pub(super) fn keeps_ahead(&self) -> bool {
+        self.keeps_ahead
+    }
+
     /// Every pair stays.
     pub(super) fn all(len: usize) -> Self {
         Taps::of_lists((0..=len).collect(), (0..len).collect(), len)
@@ -55,7 +86,24 @@ impl Taps {
         let start = (0..len).find(|&k| list(k).len() == 3).unwrap_or(len);
         let first = if start < len { list(start)[0] } else { 0 };
         let end = (start..len).find(|&k| *list(k) != [0, 1, 2].map(|tap| first + k - start + tap)).unwrap_or(len);
-        Taps { run: (start..end, first), starts, from, sources }
+        let mut until: Vec<usize> = (0..len).map(|k| list(k).iter().max().map_or(0, |&tap| tap + 1)).collect();
+        for k in 1..len {
+            until[k] = until[k].max(until[k - 1]);
+        }
+        // What has come and lies behind the first one that a pair or a later one needs.
+        let (mut alive, mut least) = (1, usize::MAX);
+        for k in (0..len).rev() {
+            least = list(k).iter().fold(least, |least, &tap| least.min(tap));
+            alive = alive.max(until[k].saturating_sub(least));
+        }
+        let three = |k: usize| {
+            let (list, mut three) = (list(k), [NONE; 3]);
+            three.get_mut(..list.len())?.copy_from_slice(list);
+            Some(three)
+        };
+        let threes = (0..len).map(three).collect();
+        let keeps_ahead = until.iter().enumerate().all(|(k, &until)| until > k);
+        Taps { run: (start..end, first), threes, until, alive, keeps_ahead, starts, from, sources }
     }
 
     /// Picks the pairs of a list out of a larger one.

@@ -12,7 +12,7 @@ use super::lanes::{
 };
 use super::linear::Linear;
 use super::plan::{AxisPlan, AxisStep, Pairs, Taps};
-use super::relu::AffineRelu;
+use super::relu::{AffineRelu, Rows};
 use super::side::{Both, Lanes, Norms, Side};
 use simd::{Float, Level};
 
@@ -32,9 +32,9 @@ impl<T: Float, const L: usize> Plane<T, L> {
     }
 
     /// Adds both kernels of a smaller plane, whose rows and columns have these numbers here, where rows are `width` wide.
-    pub(super) fn add_at(&mut self, [rows, columns]: [&[usize]; 2], width: usize, part: &Plane<T, L>) {
+    pub(super) fn add_at(&mut self, (rows, columns): (impl Iterator<Item = usize> + Clone, &[usize]), width: usize, part: &Plane<T, L>) {
         for (sum, part) in [(&mut self.k, &part.k), (&mut self.theta, &part.theta)] {
-            for (&y, part) in rows.iter().zip(part.chunks_exact(columns.len())) {
+            for (y, part) in rows.clone().zip(part.chunks_exact(columns.len())) {
                 for (&x, part) in columns.iter().zip(part) {
                     let sum = &mut sum[y * width + x];
                     for l in 0..L {
@@ -82,8 +82,8 @@ pub(super) struct Walk<'a, T, const M: usize, const L: usize> {
     /// The number of the norms behind the stage that was left last.
     last: usize,
     /// Sums along the width, memory that is used again.
-    rows: [Vec<Lanes<T, L>>; 2],
-    spare: [Vec<Lanes<T, L>>; 3],
+    rows: Vec<Lanes<T, L>>,
+    memory: Rows<T, L>,
 }
 
 /// Where a plane lies: the lists of its pairs along both axes, and height and width of the images.
@@ -113,7 +113,7 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L, L> {
 
 impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
     pub(super) fn new(one: &'a Side<T, M>, two: &'a Side<T, L>) -> Self {
-        Walk { one, two, records: false, last: 0, rows: Default::default(), spare: Default::default() }
+        Walk { one, two, records: false, last: 0, rows: Vec::new(), memory: Rows::default() }
     }
 
     fn norms(&self, at: usize) -> Both<'a, T, M, L> {
@@ -131,7 +131,7 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
 
     /// Sums over windows of a plane.
     pub(super) fn sum(&mut self, taps: [&Taps; 2], plane: &mut Plane<T, L>) {
-        let rows = &mut self.rows[0];
+        let rows = &mut self.rows;
         plane.each_plane(|numbers| sums(taps, taps[1].sources(), numbers, rows));
     }
 
@@ -228,23 +228,16 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
         if carries_distance::<T>() || self.records {
             return false;
         }
-        let norms = self.norms(self.last + 1);
-        let Plane { k, theta, .. } = plane;
-        for (rows, numbers) in self.rows.iter_mut().zip([&*k, &*theta]) {
-            if numbers.is_empty() || taps_x.len() == 0 {
-                rows.clear();
-            } else {
-                rows.resize(taps_y.sources() * taps_x.len(), [T::ZERO; L]);
-                Level::best().run(RowSums { taps: taps_x, from: numbers, width: taps_x.sources(), to: rows });
-            }
+        let (norms, taps, places) = (self.norms(self.last + 1), [taps_y, taps_x], next.places());
+        let (memory, Plane { k, theta, .. }) = (&mut self.memory, plane);
+        memory.prepare(taps, places);
+        let (first, len) = (theta.is_empty(), places.len());
+        for plane in [&mut *k, theta] {
+            plane.resize(len.max(plane.len()), [T::ZERO; L]);
         }
-        // No window of a row of pairs may see a cell of both images.
-        self.rows[0].resize(taps_y.sources() * taps_x.len(), [T::ZERO; L]);
-        let places = next.places();
-        k.resize(places.len(), [T::ZERO; L]);
-        theta.resize(places.len(), [T::ZERO; L]);
-        let rows = [&self.rows[0][..], &self.rows[1][..]];
-        Level::best().run(AffineRelu { linear, affine, taps: taps_y, places, rows, spare: &mut self.spare, norms, k, theta });
+        Level::best().run(AffineRelu { linear, affine, taps, places, norms, k, theta, first, memory });
+        k.truncate(len);
+        theta.truncate(len);
         true
     }
 
@@ -258,7 +251,7 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
         reads: Reads,
     ) -> Result<(), SeriesTooLong> {
         let width = taps[1].sources();
-        let rows = &mut self.rows[0];
+        let rows = &mut self.rows;
         let distances = carries_distance::<T>() && reads.angles;
         sums(taps, width, &mut plane.k, rows);
         sums(taps, width, &mut plane.theta, rows);
