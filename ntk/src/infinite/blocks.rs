@@ -2,8 +2,9 @@
 
 use super::hermite::SeriesTooLong;
 use super::images::{Images, Precision};
+use super::inputs::{Inputs, row};
 use super::stage::{Affine, Stage};
-use super::{Body, InfiniteKernel, Inputs, Kernels, row};
+use super::{Body, InfiniteKernel, Kernels};
 use rayon::prelude::*;
 use simd::{Accumulate, Float, Mat, MatMut, product};
 use std::ops::Range;
