@@ -2,8 +2,9 @@
 
 use super::hermite::SeriesTooLong;
 use super::images::{Images, Precision};
+use super::inputs::{Inputs, row};
 use super::stage::{Affine, Stage};
-use super::{Body, InfiniteKernel, Inputs, Kernels, row};
+use super::{Body, InfiniteKernel, Kernels};
 use rayon::prelude::*;
 use simd::{Accumulate, Float, Mat, MatMut, product};
 use std::ops::Range;
@@ -127,15 +128,15 @@ fn block_of_images<T: Float>(
         images.pairs(precision, (&one, rows.clone()), Some((&two, 0..n2)), &mut write, quiet)?;
         return Ok(block);
     }
-    // A pair has the example with the smaller number first, here as in the whole kernel.
-    let mut turned = |i: usize, j: usize, k: f64, theta: f64| write(j, i, k, theta);
-    images.pairs(precision, (&one, 0..rows.start), Some((&one, rows.clone())), &mut turned, quiet)?;
+    // A pair has the example with the larger number first, here as in the whole kernel.
+    images.pairs(precision, (&one, rows.clone()), Some((&one, 0..rows.start)), &mut write, quiet)?;
     let mut both = |i: usize, j: usize, k: f64, theta: f64| {
         write(i, j, k, theta);
         write(j, i, k, theta);
     };
     images.pairs(precision, (&one, rows.clone()), None, &mut both, quiet)?;
-    images.pairs(precision, (&one, rows.clone()), Some((&one, rows.end..n2)), &mut write, quiet)?;
+    let mut turned = |i: usize, j: usize, k: f64, theta: f64| write(j, i, k, theta);
+    images.pairs(precision, (&one, rows.end..n2), Some((&one, rows.clone())), &mut turned, quiet)?;
     Ok(block)
 }
 

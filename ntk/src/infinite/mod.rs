@@ -6,6 +6,7 @@ mod duals;
 mod gelu;
 mod hermite;
 mod images;
+mod inputs;
 mod loops;
 mod norms;
 mod one;
@@ -16,13 +17,12 @@ mod stage;
 mod waves;
 
 use images::{Images, Precision};
+use inputs::{Inputs, LANES, mirror, row};
 use nn::{Activation, Layout, Network};
-use norms::{Norms, trace};
 use rayon::prelude::*;
 use rows::{Pairs, Strip};
 use simd::{Accumulate, Float, Mat, MatMut, gram, in_large_pages, product};
 use stage::{Affine, Stage, closed, of_features, places, stages};
-use std::ops::Range;
 
 pub use dual::dual;
 pub use hermite::{SeriesTooLong, Smooth};
@@ -133,16 +133,6 @@ pub struct Diagonals<T> {
     /// `Θ(x_i, x_i)`.
     pub ntk: Vec<T>,
 }
-
-/// Columns that go through all layers together: their state stays in a core's first cache.
-const STRIP: usize = 512;
-
-/// Numbers of the widest vector.
-const LANES: usize = 16;
-
-/// From this |cos t| on the angle is computed from the difference (or sum) of the inputs. Below it, reading it from the
-/// product costs less than two digits.
-const NEARLY_PARALLEL: f64 = 0.99;
 
 impl InfiniteKernel {
     /// The kernels of a network.
@@ -355,102 +345,4 @@ fn activations(stages: &[Stage<Affine>]) -> u64 {
             Stage::Sum(branch, around) => activations(branch) + activations(around),
         })
         .sum()
-}
-
-/// The pairs of row `i` of `one` with rows `j` of `two`: from the products of their directions in `nngp` to both kernels.
-fn row<T: Float>(stages: &[Stage<Affine>], one: &Inputs<T>, i: usize, two: &Inputs<T>, j: Range<usize>, nngp: &mut [T], ntk: &mut [T]) {
-    for (start, (nngp, ntk)) in j.step_by(STRIP).zip(nngp.chunks_mut(STRIP).zip(ntk.chunks_mut(STRIP))) {
-        let strip = start_strip(one, i, two, start, nngp);
-        let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + nngp.len() };
-        strip.finish(stages, &pairs, nngp, ntk);
-    }
-}
-
-/// Inputs as their directions `x/√(x·x/d)` and norms. A row of zeros keeps the direction 0.
-struct Inputs<T> {
-    rows: usize,
-    features: usize,
-    directions: Vec<T>,
-    norms: Vec<Norms<T>>,
-}
-
-impl<T: Float> Inputs<T> {
-    fn new(x: Mat<T>, stages: &[Stage<Affine>]) -> Result<Self, SeriesTooLong> {
-        let (rows, features) = (x.rows(), x.cols());
-        let d = T::of(features as f64);
-        let (mut directions, mut variance) = (vec![T::ZERO; rows * features], vec![T::ZERO; rows]);
-        let each = directions.par_chunks_exact_mut(features).zip(&mut variance).enumerate();
-        each.with_min_len(16).for_each(|(i, (row, variance))| {
-            match x.row(i) {
-                Some(x) => row.copy_from_slice(x),
-                None => row.iter_mut().enumerate().for_each(|(k, r)| *r = x.at(i, k)),
-            }
-            // Not from the product of all rows: the order of this sum is the same in every row, so equal rows have equal bits.
-            *variance = sum(row, row, |a, b| a * b) / d;
-            let root = variance.sqrt();
-            if root > T::ZERO {
-                row.iter_mut().for_each(|x| *x = *x / root);
-            }
-        });
-        Ok(Inputs { rows, features, directions, norms: trace(stages, variance)? })
-    }
-
-    fn directions(&self) -> Mat<'_, T> {
-        Mat::new(&self.directions, self.rows, self.features)
-    }
-
-    fn direction(&self, i: usize) -> &[T] {
-        &self.directions[i * self.features..(i + 1) * self.features]
-    }
-}
-
-/// The angles between the inputs, from the products of their directions: `sin²(t/2) = (1 − cos t)/2 = ‖x̂ − x̂'‖²/4d`.
-fn start_strip<T: Float>(one: &Inputs<T>, i: usize, two: &Inputs<T>, first: usize, products: &[T]) -> Strip<T> {
-    let (half, d) = (T::of(0.5), T::of(one.features as f64));
-    let x = one.direction(i);
-    let (mut near, mut far) = (Vec::with_capacity(products.len()), Vec::with_capacity(products.len()));
-    let scale = T::ONE / d;
-    near.extend(products.iter().map(|&product| half * (T::ONE - product * scale)));
-    far.extend(products.iter().map(|&product| half * (T::ONE + product * scale)));
-    let threshold = T::of(NEARLY_PARALLEL) * d;
-    for (k, product) in products.iter().enumerate() {
-        if product.abs() > threshold {
-            let y = two.direction(first + k);
-            if *product > T::ZERO {
-                near[k] = sum(x, y, |a, b| (a - b) * (a - b)) / (T::of(4.0) * d);
-                far[k] = T::ONE - near[k];
-            } else {
-                far[k] = sum(x, y, |a, b| (a + b) * (a + b)) / (T::of(4.0) * d);
-                near[k] = T::ONE - far[k];
-            }
-        }
-    }
-    Strip::new(near, far)
-}
-
-/// Σ f(a, b) in an order that depends on the length alone, in several sums so that they run side by side.
-fn sum<T: Float>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
-    let mut sums = [T::ZERO; LANES];
-    let (a_lanes, b_lanes) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: T = a_lanes.remainder().iter().zip(b_lanes.remainder()).map(|(&a, &b)| f(a, b)).sum();
-    for (a, b) in a_lanes.zip(b_lanes) {
-        for k in 0..LANES {
-            sums[k] += f(a[k], b[k]);
-        }
-    }
-    sums.into_iter().sum::<T>() + rest
-}
-
-/// Copies the upper triangle of an n × n matrix to the lower one, in blocks that stay in the first cache.
-fn mirror<T: Float>(k: &mut [T], n: usize) {
-    const BLOCK: usize = 32;
-    for i0 in (0..n).step_by(BLOCK) {
-        for j0 in (0..=i0).step_by(BLOCK) {
-            for i in i0..(i0 + BLOCK).min(n) {
-                for j in j0..(j0 + BLOCK).min(i) {
-                    k[i * n + j] = k[j * n + i];
-                }
-            }
-        }
-    }
 }

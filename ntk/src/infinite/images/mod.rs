@@ -1,28 +1,30 @@
 //! Networks that read images: a kernel for every pair of places until it is flattened or pooled.
 
+mod activate;
+mod distance;
+mod group;
 mod lanes;
 mod linear;
 mod plan;
+mod plane;
 mod relu;
 mod side;
+mod tiles;
 mod walk;
 
-use super::hermite::SeriesTooLong;
-use super::stage::{Closed, Stage};
-use plan::{AxisPlan, Pairs, Taps, Whose, before, diagonals, extent_behind, sorted, to_pool};
-use rayon::prelude::*;
-use side::Side;
+use super::stage::Stage;
+use plan::{AxisPlan, Pairs, Taps, Whose, before, diagonals, extent_behind, joined, sorted, to_pool};
+use plane::Reads;
 use simd::Float;
 use std::ops::Range;
-use walk::{Place, Plane, Reads, Walk, own, sums};
 
 pub(super) use linear::Linear;
 
 /// Pairs of images that go through the layers side by side.
 const LANES: usize = 16;
 
-/// Images whose variances are known at a time, on either side.
-const TILE: usize = 128;
+/// Pairs of places of a plane that goes through the layers by itself, if its rows would be short.
+const PLANE: usize = 192;
 
 /// A network of images.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,7 +100,11 @@ impl Images {
             let behind = Reads::of(stages.get(end + 1..).unwrap_or(&[]), Reads::NOTHING);
             let along = |axis: usize| {
                 let given = levels.last().map_or_else(|| vec![[0, 0]], |next: &Level| next.read[axis].clone());
-                let lists = pool.map_or_else(|| vec![given.clone()], |pool| diagonals(part, pool, axis, &given));
+                let mut lists = pool.map_or_else(|| vec![given.clone()], |pool| diagonals(part, pool, axis, &given));
+                if axis == 1 {
+                    // Both kernels of a plane in the first cache.
+                    lists = joined(lists, PLANE / before_it[0].max(1));
+                }
                 let extent = before_it[axis];
                 let plans: Vec<_> = lists
                     .into_iter()
@@ -144,147 +150,6 @@ impl Images {
         &mut self.stages
     }
 
-    /// The images of some rows, with their variances.
-    fn sides<T: Float>(&self, x: &Inputs, rows: Range<usize>) -> Result<Vec<Side<T, LANES>>, SeriesTooLong> {
-        let sides: Vec<_> = rows
-            .clone()
-            .into_par_iter()
-            .step_by(LANES)
-            .map(|start| {
-                let places = self.image[0] * self.image[1];
-                // Lanes beyond the last row have the last one again.
-                let row = |l: usize| (start + l).min(rows.end - 1);
-                let feature = |c: usize, p: usize| if x.channels_first { c * places + p } else { p * self.channels + c };
-                let pixels = (0..self.channels)
-                    .flat_map(|c| (0..places).map(move |p| feature(c, p)))
-                    .map(|k| std::array::from_fn(|l| T::of((x.number)(row(l), k))))
-                    .collect();
-                self.variances(Side::new(pixels, count(&self.stages)))
-            })
-            .collect();
-        sides.into_iter().collect()
-    }
-
-    /// Adds the variances behind all stages, as far as they are read.
-    fn variances<T: Float>(&self, mut side: Side<T, LANES>) -> Result<Side<T, LANES>, SeriesTooLong> {
-        let mut source: Option<Plane<T, LANES>> = None;
-        for (number, level) in self.levels.iter().enumerate().take_while(|(_, level)| level.reads.variances) {
-            let [y, x] = &level.own;
-            let place = Place { y: &y.start, x: &x.start, image: level.image };
-            let mut walk = Walk::own(&side);
-            let mut plane = Plane::default();
-            match &source {
-                None => walk.start(place, self.channels, level.reads, &mut plane),
-                Some(source) => {
-                    plane.clone_from(source);
-                    let taps = [0, 1].map(|axis| Taps::pick(&level.own[axis].start, &level.read[axis]));
-                    plane.each_plane(|numbers| sums([&taps[0], &taps[1]], level.read[1].len(), numbers, &mut Vec::new()));
-                }
-            }
-            walk.begin(level.first);
-            walk.run(&self.stages[level.stages.clone()], [y, x], level.image, &mut plane, level.first, level.behind)?;
-            if let Some(next) = self.levels.get(number + 1).filter(|next| next.reads.variances) {
-                let mut pooled = self.pooled(level, (&side, &side), source.as_ref())?;
-                let place = Place { y: &level.given[0], x: &level.given[1], image: next.image };
-                let norms = own(place.places(), next.image[0] * next.image[1], &pooled.k);
-                assert!(side.norms[next.first].set(norms).is_ok(), "variances are written once");
-                self.distances(level, (&side, &side), &mut pooled);
-                source = Some(pooled);
-            }
-        }
-        if !lanes::carries_distance::<T>() {
-            // What pairs do not read in single precision.
-            side.norms[0].take();
-            relus(&self.stages, &mut 0, &mut |at| {
-                if let Some(norms) = side.norms[at].get_mut() {
-                    norms.root = Vec::new();
-                }
-                side.norms[at + 1].take();
-            });
-        }
-        Ok(side)
-    }
-
-    /// Distances behind the pool of a level, where they are read.
-    fn distances<T: Float, const M: usize>(&self, level: &Level, (one, two): Two<T, M>, plane: &mut Plane<T, LANES>) {
-        if lanes::carries_distance::<T>() && level.behind.angles && level.pool.is_some() {
-            let image = level.pool.as_ref().map_or(level.end, Linear::out);
-            let place = Place { y: &level.given[0], x: &level.given[1], image };
-            let at = level.first + count(&self.stages[level.stages.clone()]) + 1;
-            Walk::new(one, two).pool_distance(place.places(), plane, at);
-        }
-    }
-
-    /// What a level makes of the plane before it: the sum over all diagonals.
-    fn pooled<T: Float, const M: usize>(
-        &self,
-        level: &Level,
-        (one, two): Two<T, M>,
-        source: Option<&Plane<T, LANES>>,
-    ) -> Result<Plane<T, LANES>, SeriesTooLong> {
-        let len = level.given[0].len() * level.given[1].len();
-        let whole = || Plane { k: vec![[T::ZERO; LANES]; len], theta: vec![[T::ZERO; LANES]; len], distance: Vec::new() };
-        let row = |mut sum: Plane<T, LANES>, y: &Diagonal| -> Result<Plane<T, LANES>, SeriesTooLong> {
-            let (mut walk, mut part) = (Walk::new(one, two), Plane::default());
-            for x in &level.diagonals[1] {
-                self.one_diagonal(level, [y, x], &mut walk, source, &mut part)?;
-                sum.add_at([&y.to, &x.to], level.given[1].len(), &part);
-            }
-            Ok(sum)
-        };
-        let mut plane = if len == 1 {
-            // The rows of diagonals are added in order.
-            let rows: Vec<_> = level.diagonals[0].par_iter().map(|y| row(whole(), y)).collect();
-            rows.into_iter().try_fold(whole(), |mut sum, part| {
-                sum.add_at([&[0], &[0]], 1, &part?);
-                Ok(sum)
-            })?
-        } else {
-            level.diagonals[0].iter().try_fold(whole(), row)?
-        };
-        if let Some(pool) = &level.pool {
-            let scale = T::of(pool.scale);
-            plane.each_plane(|numbers| numbers.iter_mut().flatten().for_each(|x| *x = scale * *x));
-        }
-        Ok(plane)
-    }
-
-    /// One diagonal, from the inputs or the plane before the level to the pairs behind its pool.
-    fn one_diagonal<T: Float, const M: usize>(
-        &self,
-        level: &Level,
-        [y, x]: [&Diagonal; 2],
-        walk: &mut Walk<'_, T, M, LANES>,
-        source: Option<&Plane<T, LANES>>,
-        plane: &mut Plane<T, LANES>,
-    ) -> Result<(), SeriesTooLong> {
-        let place = Place { y: &y.plan.start, x: &x.plan.start, image: level.image };
-        match source {
-            None => walk.start(place, self.channels, level.reads, plane),
-            Some(source) => {
-                plane.clone_from(source);
-                walk.sum([&y.source, &x.source], plane);
-            }
-        }
-        walk.begin(level.first);
-        walk.run(&self.stages[level.stages.clone()], [&y.plan, &x.plan], level.image, plane, level.first, level.behind)?;
-        plane.distance.clear();
-        walk.sum([&y.to_pool, &x.to_pool], plane);
-        Ok(())
-    }
-
-    /// Both kernels of a group of pairs.
-    fn group<T: Float, const M: usize>(&self, sides: Two<T, M>) -> Result<[[T; LANES]; 2], SeriesTooLong> {
-        let mut source = None;
-        for level in &self.levels {
-            let mut plane = self.pooled(level, sides, source.as_ref())?;
-            self.distances(level, sides, &mut plane);
-            source = Some(plane);
-        }
-        let Plane { k, theta, .. } = source.expect("a network has a level");
-        Ok([k[0], theta[0]])
-    }
-
     /// How often activations are evaluated for one pair of images.
     pub(super) fn evaluations(&self) -> u64 {
         let of_level = |level: &Level| {
@@ -304,151 +169,7 @@ impl Images {
         };
         self.levels.iter().map(of_level).sum()
     }
-
-    /// With how many pairs of an image a block goes through the layers by itself, in place of being gathered with others. Where a pair is much
-    /// work, or where there are few, no lane is wasted; functions with a series have rows.
-    fn least_lanes(&self, columns: usize) -> usize {
-        if has_series(&self.stages) {
-            1
-        } else if self.levels.len() > 1 || columns < 2 * LANES {
-            LANES
-        } else {
-            LANES / 4
-        }
-    }
-
-    /// Both kernels of the pairs of rows `r` of `x1` with rows `c` of `x2`, or of those with i ≤ j of rows `r` with themselves, in parts:
-    /// `write` gets i, j, K and Θ of each pair, and `each` is called with the number of pairs that are done.
-    pub(super) fn pairs(
-        &self,
-        precision: Precision,
-        (x1, r): (&Inputs, Range<usize>),
-        other: Option<(&Inputs, Range<usize>)>,
-        write: &mut dyn FnMut(usize, usize, f64, f64),
-        each: &mut dyn FnMut(usize),
-    ) -> Result<(), SeriesTooLong> {
-        // The only places where the loops are made for a type, so that they are compiled once.
-        match precision {
-            Precision::Single => self.tiles::<f32>((x1, r), other, write, each),
-            Precision::Double => self.tiles::<f64>((x1, r), other, write, each),
-        }
-    }
-
-    /// Both kernels of each image with itself.
-    pub(super) fn diagonal(&self, precision: Precision, x: &Inputs, rows: usize) -> Result<Vec<[f64; 2]>, SeriesTooLong> {
-        match precision {
-            Precision::Single => self.own_pairs::<f32>(x, rows),
-            Precision::Double => self.own_pairs::<f64>(x, rows),
-        }
-    }
-
-    fn own_pairs<T: Float>(&self, x: &Inputs, rows: usize) -> Result<Vec<[f64; 2]>, SeriesTooLong> {
-        let sides = self.sides::<T>(x, 0..rows)?;
-        let groups: Vec<_> = sides.par_iter().map(|side| self.group((side, side))).collect();
-        let mut diagonal = Vec::with_capacity(sides.len() * LANES);
-        for group in groups {
-            let [k, theta] = group?;
-            diagonal.extend((0..LANES).map(|l| [k[l].to_f64(), theta[l].to_f64()]));
-        }
-        diagonal.truncate(rows);
-        Ok(diagonal)
-    }
-
-    fn tiles<T: Float>(
-        &self,
-        (x1, r): (&Inputs, Range<usize>),
-        other: Option<(&Inputs, Range<usize>)>,
-        write: &mut dyn FnMut(usize, usize, f64, f64),
-        each: &mut dyn FnMut(usize),
-    ) -> Result<(), SeriesTooLong> {
-        let tiles = |range: &Range<usize>| {
-            let end = range.end;
-            range.clone().step_by(TILE).map(move |start| start..(start + TILE).min(end)).collect::<Vec<_>>()
-        };
-        let columns = other.as_ref().map_or_else(|| r.clone(), |(_, c)| c.clone());
-        for rows in tiles(&r) {
-            let one = self.sides::<T>(x1, rows.clone())?;
-            for columns in tiles(&columns) {
-                if other.is_none() && columns.end <= rows.start {
-                    continue;
-                }
-                let own = other.is_none() && rows == columns;
-                let two = match &other {
-                    Some((x2, _)) => Some(self.sides(x2, columns.clone())?),
-                    None if own => None,
-                    None => Some(self.sides(x1, columns.clone())?),
-                };
-                let tile = Tile { one: &one, rows: rows.clone(), two: two.as_ref().unwrap_or(&one), columns, own };
-                self.tile(&tile, write, each)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn tile<T: Float>(
-        &self,
-        tile: &Tile<T>,
-        write: &mut dyn FnMut(usize, usize, f64, f64),
-        each: &mut dyn FnMut(usize),
-    ) -> Result<(), SeriesTooLong> {
-        // So many groups that a tick comes after a tenth of a second or so.
-        let batch = (100_000_000 / (LANES as u64 * self.evaluations().max(1))).clamp(4, 1 << 20) as usize;
-        let mut finish = |done: Vec<Result<Vec<Pair<T>>, SeriesTooLong>>| {
-            for pairs in done {
-                let pairs = pairs?;
-                pairs.iter().for_each(|&(i, j, k, theta)| write(i, j, k.to_f64(), theta.to_f64()));
-                each(pairs.len());
-            }
-            Ok(())
-        };
-        // Blocks of which all lanes have a pair with an image, or enough lanes.
-        let least = self.least_lanes(tile.columns.len());
-        let blocks: Vec<_> = (0..tile.two.len())
-            .flat_map(|b| tile.rows.clone().step_by(ROWS).map(move |start| (b, start..(start + ROWS).min(tile.rows.end))))
-            .collect();
-        for blocks in blocks.chunks(batch.div_ceil(ROWS)) {
-            finish(blocks.par_iter().map(|(b, rows)| self.rows(tile, rows.clone(), *b, least)).collect())?;
-        }
-        let rest = tile.rows.clone().flat_map(|i| (0..tile.two.len()).map(move |b| (i, b)));
-        let rest = rest.filter(|&(i, b)| tile.lanes(i, b).len() < least);
-        let pairs: Vec<_> = rest.flat_map(|(i, b)| tile.lanes(i, b).map(move |j| (i, j))).collect();
-        for pairs in pairs.chunks(batch * LANES) {
-            finish(pairs.par_chunks(LANES).map(|pairs| self.packed(tile, pairs)).collect())?;
-        }
-        Ok(())
-    }
-
-    /// The pairs of some images, one after the other, with the block `b` of the other ones.
-    fn rows<T: Float>(&self, tile: &Tile<T>, rows: Range<usize>, b: usize, least: usize) -> Result<Vec<Pair<T>>, SeriesTooLong> {
-        let mut pairs = Vec::with_capacity(rows.len() * LANES);
-        for i in rows {
-            let (at, lanes) = (i - tile.rows.start, tile.lanes(i, b));
-            if lanes.is_empty() || lanes.len() < least {
-                continue;
-            }
-            let one: Side<T, 1> = Side::gather([(&tile.one[at / LANES], at % LANES)]);
-            let [k, theta] = self.group((&one, &tile.two[b]))?;
-            let first = tile.columns.start + b * LANES;
-            pairs.extend(lanes.map(|j| (i, j, k[j - first], theta[j - first])));
-        }
-        Ok(pairs)
-    }
-
-    /// Any pairs of a tile, at most one for each lane.
-    fn packed<T: Float>(&self, tile: &Tile<T>, pairs: &[(usize, usize)]) -> Result<Vec<Pair<T>>, SeriesTooLong> {
-        // Lanes beyond the last pair have it again.
-        let pair = |l: usize| pairs[l.min(pairs.len() - 1)];
-        let (rows, columns) = (tile.rows.start, tile.columns.start);
-        let one: Side<T, LANES> =
-            Side::gather(std::array::from_fn(|l| (&tile.one[(pair(l).0 - rows) / LANES], (pair(l).0 - rows) % LANES)));
-        let two = Side::gather(std::array::from_fn(|l| (&tile.two[(pair(l).1 - columns) / LANES], (pair(l).1 - columns) % LANES)));
-        let [k, theta] = self.group((&one, &two))?;
-        Ok(pairs.iter().enumerate().map(|(l, &(i, j))| (i, j, k[l], theta[l])).collect())
-    }
 }
-
-/// Images one after the other that a block of others stays in a cache for.
-const ROWS: usize = 32;
 
 /// In which precision kernels are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -467,56 +188,4 @@ impl Precision {
 pub(super) struct Inputs<'a> {
     pub(super) number: &'a (dyn Fn(usize, usize) -> f64 + Sync),
     pub(super) channels_first: bool,
-}
-
-/// The two sides of pairs; the first one has one image for all lanes, or one for each.
-type Two<'a, T, const M: usize> = (&'a Side<T, M>, &'a Side<T, LANES>);
-
-/// i, j, K and Θ.
-type Pair<T> = (usize, usize, T, T);
-
-/// Images with their variances, on both sides; if these are the same, pairs with i ≤ j.
-struct Tile<'a, T> {
-    one: &'a [Side<T, LANES>],
-    rows: Range<usize>,
-    two: &'a [Side<T, LANES>],
-    columns: Range<usize>,
-    own: bool,
-}
-
-impl<T> Tile<'_, T> {
-    /// The images of the block `b` that make a pair with image `i`.
-    fn lanes(&self, i: usize, b: usize) -> Range<usize> {
-        let start = self.columns.start + b * LANES;
-        let first = if self.own { i.max(start) } else { start };
-        first..(start + LANES).min(self.columns.end)
-    }
-}
-
-/// Calls `f` with the numbers of the affine layers in front of a ReLU.
-fn relus(stages: &[Stage<Linear>], at: &mut usize, f: &mut dyn FnMut(usize)) {
-    for (i, stage) in stages.iter().enumerate() {
-        match stage {
-            Stage::Linear(linear) => {
-                *at += 1;
-                if linear.affine.is_some() && matches!(stages.get(i + 1), Some(Stage::Activation(Closed::Relu))) {
-                    f(*at);
-                }
-            }
-            Stage::Activation(_) | Stage::Norm { .. } => *at += 1,
-            Stage::Sum(branch, around) => {
-                relus(branch, at, f);
-                relus(around, at, f);
-                *at += 1;
-            }
-        }
-    }
-}
-
-fn has_series(stages: &[Stage<Linear>]) -> bool {
-    stages.iter().any(|stage| match stage {
-        Stage::Linear(_) | Stage::Norm { .. } => false,
-        Stage::Activation(closed) => matches!(closed, Closed::Series(_)),
-        Stage::Sum(branch, around) => has_series(branch) || has_series(around),
-    })
 }

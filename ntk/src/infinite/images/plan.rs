@@ -8,8 +8,13 @@ use super::linear::Linear;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Pairs (p, q) of places along an axis: p of the first image and q of the second one, in ascending order.
+/// Pairs (p, q) of places along an axis: p of the first image and q of the second one, in the order of [`key`].
 pub(super) type Pairs = Vec<[usize; 2]>;
+
+/// Diagonals one after the other, each of them in ascending order, so that neighbours of a pair stand next to it.
+fn key(&[p, q]: &[usize; 2]) -> (isize, usize) {
+    (q as isize - p as isize, p)
+}
 
 /// For each pair behind a layer, the pairs before it that are added up, as numbers in their list.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,9 +23,18 @@ pub(super) struct Taps {
     from: Vec<usize>,
     /// The length of the list before.
     sources: usize,
-    /// See [`run`](Self::run).
-    run: (Range<usize>, usize),
+    /// See [`runs`](Self::runs).
+    runs: Vec<(Range<usize>, usize)>,
+    /// See [`threes`](Self::threes).
+    threes: Option<Vec<[usize; 3]>>,
+    /// See [`until`](Self::until), [`alive`](Self::alive) and [`keeps_ahead`](Self::keeps_ahead).
+    until: Vec<usize>,
+    alive: usize,
+    keeps_ahead: bool,
 }
+
+/// No pair.
+pub(super) const NONE: usize = usize::MAX;
 
 impl Taps {
     #[inline(always)]
@@ -38,10 +52,32 @@ impl Taps {
     }
 
     /// Pairs, one after the other, of which pair number `start + k` adds up the numbers `first + k` to `first + k + 2`: what lies between
-    /// the edges, for windows of three and stride 1.
+    /// the edges, for windows of three and stride 1. The range and `first` of each.
     #[inline(always)]
-    pub(super) fn run(&self) -> (Range<usize>, usize) {
-        self.run.clone()
+    pub(super) fn runs(&self) -> &[(Range<usize>, usize)] {
+        &self.runs
+    }
+
+    /// The lists of all pairs, filled up to three by [`NONE`], if none is longer.
+    #[inline(always)]
+    pub(super) fn threes(&self) -> Option<&[[usize; 3]]> {
+        self.threes.as_deref()
+    }
+
+    /// How many of the pairs before are needed for the pairs up to number `k`, if they come in order.
+    #[inline(always)]
+    pub(super) fn until(&self, k: usize) -> usize {
+        self.until[k]
+    }
+
+    /// How many pairs, one after the other, hold at any time all that is needed yet and has come.
+    pub(super) fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Whether for pair `k` at least `k + 1` of the pairs before are needed, so that it may take the place of one of them.
+    pub(super) fn keeps_ahead(&self) -> bool {
+        self.keeps_ahead
     }
 
     /// Every pair stays.
@@ -52,10 +88,35 @@ impl Taps {
     fn of_lists(starts: Vec<usize>, from: Vec<usize>, sources: usize) -> Self {
         let list = |k: usize| &from[starts[k]..starts[k + 1]];
         let len = starts.len() - 1;
-        let start = (0..len).find(|&k| list(k).len() == 3).unwrap_or(len);
-        let first = if start < len { list(start)[0] } else { 0 };
-        let end = (start..len).find(|&k| *list(k) != [0, 1, 2].map(|tap| first + k - start + tap)).unwrap_or(len);
-        Taps { run: (start..end, first), starts, from, sources }
+        let mut runs: Vec<(Range<usize>, usize)> = Vec::new();
+        for k in 0..len {
+            let &[a, b, c] = list(k) else { continue };
+            if [b, c] != [a + 1, a + 2] {
+                continue;
+            }
+            match runs.last_mut() {
+                Some((run, first)) if run.end == k && *first + run.len() == a => run.end += 1,
+                Some(_) | None => runs.push((k..k + 1, a)),
+            }
+        }
+        let mut until: Vec<usize> = (0..len).map(|k| list(k).iter().max().map_or(0, |&tap| tap + 1)).collect();
+        for k in 1..len {
+            until[k] = until[k].max(until[k - 1]);
+        }
+        // What has come and lies behind the first one that a pair or a later one needs.
+        let (mut alive, mut least) = (1, usize::MAX);
+        for k in (0..len).rev() {
+            least = list(k).iter().fold(least, |least, &tap| least.min(tap));
+            alive = alive.max(until[k].saturating_sub(least));
+        }
+        let three = |k: usize| {
+            let (list, mut three) = (list(k), [NONE; 3]);
+            three.get_mut(..list.len())?.copy_from_slice(list);
+            Some(three)
+        };
+        let threes = (0..len).map(three).collect();
+        let keeps_ahead = until.iter().enumerate().all(|(k, &until)| until > k);
+        Taps { runs, threes, until, alive, keeps_ahead, starts, from, sources }
     }
 
     /// Picks the pairs of a list out of a larger one.
@@ -67,7 +128,7 @@ impl Taps {
     fn new(behind: &Pairs, before: &Pairs, sources: impl Fn([usize; 2], &mut dyn FnMut([usize; 2]))) -> Self {
         let (mut starts, mut from) = (vec![0], Vec::new());
         for &pair in behind {
-            sources(pair, &mut |source| from.extend(before.binary_search(&source)));
+            sources(pair, &mut |source| from.extend(before.binary_search_by_key(&key(&source), key)));
             starts.push(from.len());
         }
         Taps::of_lists(starts, from, before.len())
@@ -114,9 +175,9 @@ pub(super) fn before(linear: &Linear, axis: usize, behind: &Pairs) -> Pairs {
     sorted(pairs)
 }
 
-/// In ascending order, each pair once.
+/// In order, each pair once.
 pub(super) fn sorted(mut pairs: Pairs) -> Pairs {
-    pairs.sort_unstable();
+    pairs.sort_unstable_by_key(key);
     pairs.dedup();
     pairs
 }
@@ -229,6 +290,18 @@ pub(super) fn diagonals(stages: &[Stage<Linear>], pool: &Linear, axis: usize, be
         lists.entry(if ring { offset.rem_euclid(n) } else { offset }).or_default().push(pair);
     }
     lists.into_values().collect()
+}
+
+/// Joins neighbouring lists until none is much shorter than `least` pairs.
+pub(super) fn joined(lists: Vec<Pairs>, least: usize) -> Vec<Pairs> {
+    let mut joined: Vec<Pairs> = Vec::new();
+    for list in lists {
+        match joined.last_mut() {
+            Some(last) if last.len() + list.len() <= least => last.extend(list),
+            Some(_) | None => joined.push(list),
+        }
+    }
+    joined.into_iter().map(sorted).collect()
 }
 
 /// What a pool adds up of a part of the pairs before it, and for which of the pairs behind it.

@@ -3,6 +3,7 @@
 use super::super::hermite::{Row, SeriesTooLong, Smooth};
 use super::super::pair::Norm;
 use super::super::series::Series;
+use super::relu::TURN;
 use simd::Float;
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +15,7 @@ pub(super) type Lanes<T, const L: usize> = [T; L];
 pub(super) struct Norms<T, const L: usize> {
     pub(super) variance: Vec<Lanes<T, L>>,
     pub(super) root: Vec<Lanes<T, L>>,
-    /// 1/√K11, or 0.
+    /// 1/√K11, or 0. See [`for_relu`](Self::for_relu).
     pub(super) inverse: Vec<Lanes<T, L>>,
     /// Behind a layer norm: what it multiplies by.
     pub(super) factor: Vec<Lanes<T, L>>,
@@ -51,6 +52,13 @@ impl<T: Float, const L: usize> Norms<T, L> {
         *variance.last_mut().expect("a place beyond the edge") = [T::ZERO; L];
         let series = Some((Arc::new(Series::new(&rows)), std::array::from_fn(|l| l)));
         Ok(Norms { series, ..Norms::new(variance) })
+    }
+
+    /// What a ReLU reads in single precision: in place of the roots `√(K11/2π)`, and inverses that are infinite where K11 is 0.
+    pub(super) fn for_relu(&mut self) {
+        let root = T::of(TURN.sqrt());
+        self.inverse = self.root.iter().map(|r| r.map(|r| T::ONE / r)).collect();
+        self.root.iter_mut().flatten().for_each(|r| *r = root * *r);
     }
 
     #[inline(always)]

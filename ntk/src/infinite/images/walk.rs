@@ -1,4 +1,4 @@
-//! A plane of pairs of places on its way through the layers.
+//! A walk of a plane of pairs of places through the layers.
 
 use super::super::duals::{Dual, Erf, Exp, Gaussian, Gelu, Rbf, Relu};
 use super::super::hermite::SeriesTooLong;
@@ -6,72 +6,15 @@ use super::super::norms::behind_activation;
 use super::super::pair::Kink;
 use super::super::series::SeriesLoop;
 use super::super::stage::{Closed, Stage};
-use super::lanes::{
-    Activate, Branches, Cells, ColumnSums, Distance, Normalize, Places, PoolDistance, RowSums, Shares, Start, StartDistance, Weigh,
-    carries_distance, series,
-};
+use super::activate::{Activate, Normalize, series};
+use super::distance::{Branches, Cells, Distance, PoolDistance, Shares, StartDistance};
+use super::lanes::{Places, Start, Weigh, carries_distance};
 use super::linear::Linear;
-use super::plan::{AxisPlan, AxisStep, Pairs, Taps};
-use super::relu::AffineRelu;
+use super::plan::{AxisPlan, AxisStep, Pairs, Taps, extent_behind};
+use super::plane::{Place, Plane, Reads, own, plus, sums};
+use super::relu::{AffineRelu, Rows};
 use super::side::{Both, Lanes, Norms, Side};
 use simd::{Float, Level};
-
-/// `K`, `Θ` and, in double precision, `√(K11 K22) − K12` of pairs of places, row by row, for L pairs of images.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Plane<T, const L: usize> {
-    pub(super) k: Vec<Lanes<T, L>>,
-    /// Empty where it is 0.
-    pub(super) theta: Vec<Lanes<T, L>>,
-    /// Empty in single precision, and where no layer behind reads an angle.
-    pub(super) distance: Vec<Lanes<T, L>>,
-}
-
-impl<T: Float, const L: usize> Plane<T, L> {
-    pub(super) fn each_plane(&mut self, f: impl FnMut(&mut Vec<Lanes<T, L>>)) {
-        [&mut self.k, &mut self.theta, &mut self.distance].into_iter().for_each(f);
-    }
-
-    /// Adds both kernels of a smaller plane, whose rows and columns have these numbers here, where rows are `width` wide.
-    pub(super) fn add_at(&mut self, [rows, columns]: [&[usize]; 2], width: usize, part: &Plane<T, L>) {
-        for (sum, part) in [(&mut self.k, &part.k), (&mut self.theta, &part.theta)] {
-            for (&y, part) in rows.iter().zip(part.chunks_exact(columns.len())) {
-                for (&x, part) in columns.iter().zip(part) {
-                    let sum = &mut sum[y * width + x];
-                    for l in 0..L {
-                        sum[l] += part[l];
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// What the layers behind a stage read of a pair besides both kernels.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Reads {
-    pub(super) angles: bool,
-    pub(super) variances: bool,
-}
-
-impl Reads {
-    pub(super) const NOTHING: Reads = Reads { angles: false, variances: false };
-
-    pub(super) fn of(stages: &[Stage<Linear>], behind: Reads) -> Reads {
-        stages.iter().fold(behind, |reads, stage| match stage {
-            Stage::Linear(_) => reads,
-            Stage::Activation(_) => Reads { angles: true, variances: true },
-            Stage::Norm { .. } => Reads { variances: true, ..reads },
-            Stage::Sum(branch, around) => Reads::of(around, Reads::of(branch, reads)),
-        })
-    }
-}
-
-/// The variances in a plane of images with themselves.
-pub(super) fn own<T: Float, const L: usize>(places: Places, n_places: usize, k: &[Lanes<T, L>]) -> Norms<T, L> {
-    let mut variance = vec![[T::ZERO; L]; n_places + 1];
-    places.each_own(|at, p| variance[p] = k[at]);
-    Norms::new(variance)
-}
 
 /// A walk through the layers of M images, one for each lane or one for all, with L others.
 pub(super) struct Walk<'a, T, const M: usize, const L: usize> {
@@ -82,26 +25,8 @@ pub(super) struct Walk<'a, T, const M: usize, const L: usize> {
     /// The number of the norms behind the stage that was left last.
     last: usize,
     /// Sums along the width, memory that is used again.
-    rows: [Vec<Lanes<T, L>>; 2],
-    spare: [Vec<Lanes<T, L>>; 3],
-}
-
-/// Where a plane lies: the lists of its pairs along both axes, and height and width of the images.
-#[derive(Clone, Copy)]
-pub(super) struct Place<'p> {
-    pub(super) y: &'p Pairs,
-    pub(super) x: &'p Pairs,
-    pub(super) image: [usize; 2],
-}
-
-impl<'p> Place<'p> {
-    pub(super) fn places(self) -> Places<'p> {
-        Places { y: self.y, x: self.x, width: self.image[1] }
-    }
-
-    fn n_places(self) -> usize {
-        self.image[0] * self.image[1]
-    }
+    rows: Vec<Lanes<T, L>>,
+    memory: Rows<T, L>,
 }
 
 impl<'a, T: Float, const L: usize> Walk<'a, T, L, L> {
@@ -113,7 +38,7 @@ impl<'a, T: Float, const L: usize> Walk<'a, T, L, L> {
 
 impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
     pub(super) fn new(one: &'a Side<T, M>, two: &'a Side<T, L>) -> Self {
-        Walk { one, two, records: false, last: 0, rows: Default::default(), spare: Default::default() }
+        Walk { one, two, records: false, last: 0, rows: Vec::new(), memory: Rows::default() }
     }
 
     fn norms(&self, at: usize) -> Both<'a, T, M, L> {
@@ -131,7 +56,7 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
 
     /// Sums over windows of a plane.
     pub(super) fn sum(&mut self, taps: [&Taps; 2], plane: &mut Plane<T, L>) {
-        let rows = &mut self.rows[0];
+        let rows = &mut self.rows;
         plane.each_plane(|numbers| sums(taps, taps[1].sources(), numbers, rows));
     }
 
@@ -197,7 +122,7 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
                     let needed = reads();
                     parts[0] = self.run(branch, [branch_y, branch_x], place.image, plane, at, needed)?;
                     parts[1] = self.run(around, [around_y, around_x], place.image, &mut other, at, needed)?;
-                    let image = [0, 1].map(|axis| super::plan::extent_behind(branch, axis, place.image[axis]));
+                    let image = [0, 1].map(|axis| extent_behind(branch, axis, place.image[axis]));
                     place = Place { y: next_y, x: next_x, image };
                     self.add(parts, place, plane, &other, needed)?;
                 }
@@ -228,23 +153,16 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
         if carries_distance::<T>() || self.records {
             return false;
         }
-        let norms = self.norms(self.last + 1);
-        let Plane { k, theta, .. } = plane;
-        for (rows, numbers) in self.rows.iter_mut().zip([&*k, &*theta]) {
-            if numbers.is_empty() || taps_x.len() == 0 {
-                rows.clear();
-            } else {
-                rows.resize(taps_y.sources() * taps_x.len(), [T::ZERO; L]);
-                Level::best().run(RowSums { taps: taps_x, from: numbers, width: taps_x.sources(), to: rows });
-            }
+        let (norms, taps, places) = (self.norms(self.last + 1), [taps_y, taps_x], next.places());
+        let (memory, Plane { k, theta, .. }) = (&mut self.memory, plane);
+        memory.prepare(taps, places);
+        let (first, len) = (theta.is_empty(), places.len());
+        for plane in [&mut *k, theta] {
+            plane.resize(len.max(plane.len()), [T::ZERO; L]);
         }
-        // No window of a row of pairs may see a cell of both images.
-        self.rows[0].resize(taps_y.sources() * taps_x.len(), [T::ZERO; L]);
-        let places = next.places();
-        k.resize(places.len(), [T::ZERO; L]);
-        theta.resize(places.len(), [T::ZERO; L]);
-        let rows = [&self.rows[0][..], &self.rows[1][..]];
-        Level::best().run(AffineRelu { linear, affine, taps: taps_y, places, rows, spare: &mut self.spare, norms, k, theta });
+        Level::best().run(AffineRelu { linear, affine, taps, places, norms, k, theta, first, memory });
+        k.truncate(len);
+        theta.truncate(len);
         true
     }
 
@@ -258,7 +176,7 @@ impl<'a, T: Float, const M: usize, const L: usize> Walk<'a, T, M, L> {
         reads: Reads,
     ) -> Result<(), SeriesTooLong> {
         let width = taps[1].sources();
-        let rows = &mut self.rows[0];
+        let rows = &mut self.rows;
         let distances = carries_distance::<T>() && reads.angles;
         sums(taps, width, &mut plane.k, rows);
         sums(taps, width, &mut plane.theta, rows);
@@ -409,28 +327,4 @@ fn activate<T: Float, const M: usize, const L: usize, D: Dual<T>>(
 ) {
     let Plane { k, theta, distance } = plane;
     Level::best().run(Activate { places, dual, before, behind, k, theta, distance });
-}
-
-fn plus<T: Float, const L: usize>(a: &mut Vec<Lanes<T, L>>, b: &[Lanes<T, L>]) {
-    if a.is_empty() {
-        a.extend_from_slice(b);
-        return;
-    }
-    for (a, b) in a.iter_mut().zip(b) {
-        for l in 0..L {
-            a[l] += b[l];
-        }
-    }
-}
-
-/// Sums over windows of a plane that is `width` pairs wide, first along the width and then along the height; none where there is nothing.
-pub(super) fn sums<T: Float, const L: usize>([y, x]: [&Taps; 2], width: usize, plane: &mut Vec<Lanes<T, L>>, rows: &mut Vec<Lanes<T, L>>) {
-    if plane.is_empty() || y.len() * x.len() == 0 {
-        plane.clear();
-        return;
-    }
-    rows.resize(plane.len() / width * x.len(), [T::ZERO; L]);
-    Level::best().run(RowSums { taps: x, from: plane, width, to: rows });
-    plane.resize(y.len() * x.len(), [T::ZERO; L]);
-    Level::best().run(ColumnSums { taps: y, from: rows, width: x.len(), to: plane });
 }
