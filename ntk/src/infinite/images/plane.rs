@@ -24,6 +24,10 @@ impl<T: Float, const L: usize> Plane<T, L> {
 
     /// Adds both kernels of a smaller plane, whose rows and columns have these numbers here, where rows are `width` wide.
     pub(super) fn add_at(&mut self, (rows, columns): (impl Iterator<Item = usize> + Clone, &[usize]), width: usize, part: &Plane<T, L>) {
+        if columns.is_empty() {
+            // A pool of which no window sees a cell.
+            return;
+        }
         for (sum, part) in [(&mut self.k, &part.k), (&mut self.theta, &part.theta)] {
             for (y, part) in rows.clone().zip(part.chunks_exact(columns.len())) {
                 for (&x, part) in columns.iter().zip(part) {

@@ -190,13 +190,19 @@ fn layers<T: Float, A: Arith, const M: usize, const L: usize>(
         c[l] = k[l] * i1[l % M] * i2[l];
         m[l] = T::ONE - c[l].abs();
     }
-    let mut special = false;
+    let mut ordinary = true;
     for l in 0..L {
         // A variance of 0 makes a NaN here.
-        special |= !(m[l] > T::of(8.0) * T::EPSILON);
+        ordinary &= m[l] > T::of(8.0) * T::EPSILON;
     }
     let (mut kappas, mut thetas) = ([T::ZERO; L], [T::ZERO; L]);
-    if special {
+    if ordinary {
+        for l in 0..L {
+            let (kappa, rest) = relu::<T, A>(c[l], m[l]);
+            kappas[l] = r1[l % M] * r2[l] * kappa;
+            thetas[l] = theta[l] * rest;
+        }
+    } else {
         let (v1, v2) = (*variance1, *variance2);
         for l in 0..L {
             let m = if m[l] > T::ZERO { m[l] } else { T::ZERO };
@@ -208,12 +214,6 @@ fn layers<T: Float, A: Arith, const M: usize, const L: usize>(
             let some = (v1 > T::ZERO) & (v2 > T::ZERO);
             kappas[l] = if some { kappa } else { T::ZERO };
             thetas[l] = if some { theta[l] * rest } else { T::ZERO };
-        }
-    } else {
-        for l in 0..L {
-            let (kappa, rest) = relu::<T, A>(c[l], m[l]);
-            kappas[l] = r1[l % M] * r2[l] * kappa;
-            thetas[l] = theta[l] * rest;
         }
     }
     (*k_out, *theta_out) = (kappas, thetas);
