@@ -100,7 +100,7 @@ fn even_grid() -> Vec<Network> {
     let images = [
         vec![filter([3, 3]), relu(), filter([3, 3]), global_avg_pool(), dense(2)],
         vec![filter([2, 3]).stride([2, 1]).without_bias(), erf(), filter([3, 3]).padding(Padding::Circular), flatten(), dense(3)],
-        vec![filter([3, 3]), max_pool([2, 2]), tanh(), filter([1, 2]).padding(Padding::Valid), sum_pool([1, 2]), flatten(), dense(1)],
+        vec![filter([3, 3]), max_pool([2, 2]), tanh(), filter([1, 2]).padding(Padding::Valid), sum_pool([2, 1]), flatten(), dense(1)],
         vec![filter([3, 2]).padding(Padding::Cells([2, 0])), layer_norm().eps(0.1), avg_pool([2, 2]).stride([1, 1]), flatten(), dense(2)],
         vec![
             filter([3, 3]),
