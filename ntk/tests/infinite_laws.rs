@@ -371,3 +371,84 @@ fn no_examples_give_empty_kernels() {
 fn inputs_of_another_width_are_refused() {
     InfiniteKernel::new(&networks()[0]).unwrap().evaluate(Mat::new(&[0.0; 6], 2, 3), None);
 }
+
+/// Runs of dense and ReLU have loops of their own in single precision, which are held against those of double precision.
+#[test]
+fn runs_of_relu_in_single_precision_agree_with_double_precision_and_are_exact_where_that_is() {
+    let he = |bias: f64| dense(16).std(2f64.sqrt(), bias);
+    let deep = |n, bias| (0..n).flat_map(move |_| [he(bias), relu()]).chain([dense(1).std(1.3, 0.2)]).collect::<Vec<Layer>>();
+    let mixed = vec![
+        dense(9).std(0.7, 1.5),
+        relu(),
+        he(0.2),
+        residual([relu(), dense(8).std(0.4, 0.9), relu(), he(0.0), relu(), he(0.3)]),
+        layer_norm(),
+        relu(),
+        he(0.1),
+        erf(),
+        he(0.0),
+        relu(),
+        dense(4).without_bias(),
+        relu(),
+        dense(1),
+    ];
+    let networks = [deep(1, 0.0), deep(1, 0.4), deep(3, 0.0), deep(5, 1.2), deep(20, 0.1), mixed];
+    let mut x: Vec<f32> = (0..150 * D).map(|k| (k as f32 * 1.7).sin() * (1.0 + (k / D % 7) as f32)).collect();
+    let n = 150;
+    let first = x[..D].to_vec();
+    // Zeros, equal, opposite and parallel rows; nearly equal and nearly opposite ones.
+    let like_first: [(usize, f32, f32); 8] = [
+        (20, 0.0, 0.0),
+        (21, 1.0, 0.0),
+        (90, 1.0, 0.0),
+        (91, -1.0, 0.0),
+        (92, 3.0, 0.0),
+        (130, 1.0, 1e-3),
+        (131, -1.0, 1e-3),
+        (149, -2.0, 1e-5),
+    ];
+    for (i, factor, off) in like_first {
+        for k in 0..D {
+            x[i * D + k] = factor * first[k] + off * k as f32;
+        }
+    }
+    let wide: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
+    for layers in networks {
+        for parameterization in [Parameterization::Ntk, Parameterization::Standard] {
+            let network = Network::new([D], layers.clone()).unwrap().parameterized(parameterization);
+            let (single, double) = (evaluate(&network, &x, None), evaluate(&network, &wide, None));
+            for (name, single, double) in [("K", &single.nngp, &double.nngp), ("Θ", &single.ntk, &double.ntk)] {
+                let largest = double.iter().fold(0.0, |a: f64, &b| a.max(b.abs()));
+                for i in 0..n {
+                    for j in 0..n {
+                        let (a, b) = (single[i * n + j], double[i * n + j]);
+                        assert!(
+                            (f64::from(a) - b).abs() <= 5e-6 * largest,
+                            "{name}[{i}, {j}]: {a} instead of {b}, of {largest}, {layers:?}"
+                        );
+                        assert_eq!(a.to_bits(), single[j * n + i].to_bits(), "{name}[{i}, {j}]");
+                        // No digit is lost where a row of zeros meets no bias.
+                        assert!(b != 0.0 || a == 0.0, "{name}[{i}, {j}]: {a} instead of 0");
+                    }
+                }
+                for (i, j) in [(0, 21), (21, 90), (90, 90), (0, 90)] {
+                    assert_eq!(single[i * n + j], single[0], "{name}[{i}, {j}]");
+                }
+            }
+            let kernel = InfiniteKernel::new(&network).unwrap();
+            let view = Mat::new(&x[..], n, D);
+            let diagonal = kernel.diagonal(view);
+            let mut blocks = Vec::new();
+            kernel
+                .in_blocks(view, None, 47, |_, block| {
+                    blocks.extend(block.ntk);
+                    Ok::<(), ()>(())
+                })
+                .unwrap();
+            assert!(blocks == single.ntk && kernel.ntk(view, None) == single.ntk && kernel.nngp(view, None) == single.nngp);
+            for i in 0..n {
+                assert_eq!((diagonal.nngp[i], diagonal.ntk[i]), (single.nngp[i * (n + 1)], single.ntk[i * (n + 1)]), "row {i}");
+            }
+        }
+    }
+}

@@ -1,15 +1,16 @@
 //! Inputs of a network of features, and the rows of their kernel.
 
 use super::hermite::SeriesTooLong;
+use super::loops::StartLoop;
 use super::norms::{Norms, trace};
 use super::rows::{Pairs, Strip};
 use super::stage::{Affine, Stage};
 use rayon::prelude::*;
-use simd::{Float, Mat};
+use simd::{Float, Level, Mat};
 use std::ops::Range;
 
 /// Columns that go through all layers together: their state stays in a core's first cache.
-const STRIP: usize = 512;
+pub(super) const STRIP: usize = 512;
 
 /// Numbers of the widest vector.
 pub(super) const LANES: usize = 16;
@@ -29,9 +30,10 @@ pub(super) fn row<T: Float>(
     ntk: &mut [T],
 ) {
     for (start, (nngp, ntk)) in j.step_by(STRIP).zip(nngp.chunks_mut(STRIP).zip(ntk.chunks_mut(STRIP))) {
-        let strip = start_strip(one, i, two, start, nngp);
         let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + nngp.len() };
-        strip.finish(stages, &pairs, nngp, ntk);
+        let strip = start_strip(one, i, two, start, nngp).through(stages, &pairs);
+        strip.nngp(&pairs, nngp);
+        strip.ntk(ntk);
     }
 }
 
@@ -74,13 +76,13 @@ impl<T: Float> Inputs<T> {
 }
 
 /// The angles between the inputs, from the products of their directions: `sin²(t/2) = (1 − cos t)/2 = ‖x̂ − x̂'‖²/4d`.
-fn start_strip<T: Float>(one: &Inputs<T>, i: usize, two: &Inputs<T>, first: usize, products: &[T]) -> Strip<T> {
-    let (half, d) = (T::of(0.5), T::of(one.features as f64));
+pub(super) fn start_strip<T: Float>(one: &Inputs<T>, i: usize, two: &Inputs<T>, first: usize, products: &[T]) -> Strip<T> {
+    let d = T::of(one.features as f64);
     let x = one.direction(i);
-    let (mut near, mut far) = (Vec::with_capacity(products.len()), Vec::with_capacity(products.len()));
-    let scale = T::ONE / d;
-    near.extend(products.iter().map(|&product| half * (T::ONE - product * scale)));
-    far.extend(products.iter().map(|&product| half * (T::ONE + product * scale)));
+    let zeros = || vec![T::ZERO; products.len()];
+    let mut strip = Strip::new(zeros(), zeros());
+    Level::best().run(StartLoop { products, scale: T::ONE / d, strip: &mut strip });
+    let (near, far) = (&mut strip.near, &mut strip.far);
     let threshold = T::of(NEARLY_PARALLEL) * d;
     for (k, product) in products.iter().enumerate() {
         if product.abs() > threshold {
@@ -94,7 +96,7 @@ fn start_strip<T: Float>(one: &Inputs<T>, i: usize, two: &Inputs<T>, first: usiz
             }
         }
     }
-    Strip::new(near, far)
+    strip
 }
 
 /// Σ f(a, b) in an order that depends on the length alone, in several sums so that they run side by side.

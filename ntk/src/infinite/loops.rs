@@ -6,6 +6,50 @@ use super::rows::{Others, Strip};
 use simd::lane::Arith;
 use simd::{Float, Kernel};
 
+/// The angles between the inputs, from the products of their directions: `sin²(t/2) = (1 − cos t)/2`, `cos t = scale · product`.
+pub(super) struct StartLoop<'a, T> {
+    pub(super) products: &'a [T],
+    pub(super) scale: T,
+    pub(super) strip: &'a mut Strip<T>,
+}
+
+impl<T: Float> Kernel for StartLoop<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arith>(self, _: A) {
+        let (half, scale) = (T::of(0.5), self.scale);
+        let n = self.products.len();
+        let (near, far) = (&mut self.strip.near[..n], &mut self.strip.far[..n]);
+        for k in 0..n {
+            let cos = self.products[k] * scale;
+            near[k] = half * (T::ONE - cos);
+            far[k] = half * (T::ONE + cos);
+        }
+    }
+}
+
+/// `K` of the pairs.
+pub(super) struct CovarianceLoop<'a, T> {
+    pub(super) one: Norm<T>,
+    pub(super) two: Others<'a, T>,
+    pub(super) strip: &'a Strip<T>,
+    pub(super) nngp: &'a mut [T],
+}
+
+impl<T: Float> Kernel for CovarianceLoop<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arith>(self, _: A) {
+        let n = self.nngp.len();
+        let (near, far) = (&self.strip.near[..n], &self.strip.far[..n]);
+        let (variance, root) = (&self.two.variance[..n], &self.two.root[..n]);
+        for k in 0..n {
+            let two = Norm { variance: variance[k], root: root[k] };
+            self.nngp[k] = covariance(self.one, two, Angle { near: near[k], far: far[k] });
+        }
+    }
+}
+
 /// A dense layer: `Θ ← α K + γ + w² Θ`.
 pub(super) struct ThetaLoop<'a, T> {
     pub(super) one: Norm<T>,

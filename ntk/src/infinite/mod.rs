@@ -3,6 +3,7 @@
 mod blocks;
 mod dual;
 mod duals;
+mod fused;
 mod gelu;
 mod hermite;
 mod images;
@@ -17,7 +18,7 @@ mod stage;
 mod waves;
 
 use images::{Images, Precision};
-use inputs::{Inputs, LANES, mirror, row};
+use inputs::{Inputs, mirror, row};
 use nn::{Activation, Layout, Network};
 use rayon::prelude::*;
 use rows::{Pairs, Strip};
@@ -311,7 +312,9 @@ impl InfiniteKernel {
                 let x = Inputs::new(x, stages).unwrap_or_else(|error| panic!("{error}"));
                 for i in 0..x.rows {
                     let pairs = Pairs { one: &x.norms, i, two: &x.norms, j: i..i + 1 };
-                    Strip::new(vec![T::ZERO], vec![T::ONE]).finish(stages, &pairs, &mut nngp[i..=i], &mut ntk[i..=i]);
+                    let strip = Strip::new(vec![T::ZERO], vec![T::ONE]).through(stages, &pairs);
+                    strip.nngp(&pairs, &mut nngp[i..=i]);
+                    strip.ntk(&mut ntk[i..=i]);
                 }
             }
             Body::Images(images) => {

@@ -1,5 +1,6 @@
 //! The variances of every row behind every stage: what all pairs of a row share.
 
+use super::fused::{Turns, run_length};
 use super::hermite::{Row, SeriesTooLong};
 use super::pair::{Norm, erf_variance};
 use super::series::Series;
@@ -19,6 +20,8 @@ pub(super) struct Norms<T> {
     pub(super) shares: [Vec<T>; 2],
     /// Behind a function with a Hermite series: the series of the rows.
     pub(super) series: Option<Series<T>>,
+    /// Behind the first stage of a run of dense layers and ReLU that goes through one loop: what that needs to know of all of them.
+    pub(super) turns: Option<Turns<T>>,
 }
 
 impl<T: Float> Norms<T> {
@@ -32,7 +35,7 @@ impl<T: Float> Norms<T> {
 
     fn new(variance: Vec<T>) -> Self {
         let root = variance.iter().map(|v| v.sqrt()).collect();
-        Norms { variance, root, shares: [Vec::new(), Vec::new()], series: None }
+        Norms { variance, root, shares: [Vec::new(), Vec::new()], series: None, turns: None }
     }
 
     /// The shares of parts with these roots; a zero variance has none.
@@ -54,7 +57,11 @@ pub(super) fn trace<T: Float>(stages: &[Stage<Affine>], variance: Vec<T>) -> Res
 
 /// Walks stages that read `norms[at]`; returns where their own end is.
 fn walk<T: Float>(stages: &[Stage<Affine>], mut at: usize, norms: &mut Vec<Norms<T>>) -> Result<usize, SeriesTooLong> {
-    for stage in stages {
+    let mut run = 0..0;
+    for (k, stage) in stages.iter().enumerate() {
+        if k >= run.end {
+            run = k..k + run_length::<T>(&stages[k..]);
+        }
         let x = &norms[at];
         let next = match stage {
             Stage::Linear(affine) => behind_affine(affine, x),
@@ -79,6 +86,10 @@ fn walk<T: Float>(stages: &[Stage<Affine>], mut at: usize, norms: &mut Vec<Norms
         };
         norms.push(next);
         at = norms.len() - 1;
+        if k + 1 == run.end {
+            let first = norms.len() - run.len();
+            norms[first].turns = Some(Turns::new(&norms[first..]));
+        }
     }
     Ok(at)
 }

@@ -1,10 +1,10 @@
 //! One of the two kernels, in one array.
 
-use super::stage::{Affine, Stage};
-use super::{Body, InfiniteKernel, Inputs, Kernels, LANES, SeriesTooLong, row};
+use super::inputs::{Inputs, LANES, STRIP, start_strip};
+use super::rows::{Pairs, Strip};
+use super::{Body, InfiniteKernel, Kernels, SeriesTooLong};
 use rayon::prelude::*;
 use simd::{Accumulate, Float, Mat, MatMut, gram_then, in_large_pages, product};
-use std::ops::Range;
 
 impl InfiniteKernel {
     /// `Θ`, `[n1, n2]`, row-major, to the bit as in [`evaluate`](Self::evaluate), with half its memory.
@@ -25,15 +25,7 @@ impl InfiniteKernel {
     /// If the inputs have not as many features as the network reads.
     #[track_caller]
     pub fn try_ntk<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Result<Vec<T>, SeriesTooLong> {
-        self.one(
-            x1,
-            x2,
-            |kernels| kernels.ntk,
-            |stages, one, i, two, j, ntk| {
-                let mut nngp = ntk.to_vec();
-                row(stages, one, i, two, j, &mut nngp, ntk);
-            },
-        )
+        self.one(x1, x2, |kernels| kernels.ntk, |strip, _, ntk| strip.ntk(ntk))
     }
 
     /// `K`, `[n1, n2]`, row-major, to the bit as in [`evaluate`](Self::evaluate), with half its memory.
@@ -54,27 +46,18 @@ impl InfiniteKernel {
     /// If the inputs have not as many features as the network reads.
     #[track_caller]
     pub fn try_nngp<T: Float>(&self, x1: Mat<T>, x2: Option<Mat<T>>) -> Result<Vec<T>, SeriesTooLong> {
-        self.one(
-            x1,
-            x2,
-            |kernels| kernels.nngp,
-            |stages, one, i, two, j, nngp| {
-                let mut ntk = vec![T::ZERO; nngp.len()];
-                row(stages, one, i, two, j, nngp, &mut ntk);
-            },
-        )
+        self.one(x1, x2, |kernels| kernels.nngp, |strip, pairs, nngp| strip.nngp(pairs, nngp))
     }
 
-    /// `Θ` or `K`: `each` takes the pairs of row i of the first inputs with rows j of the others from the products of their directions to what is
-    /// kept of them. Of a symmetric kernel a block goes through all layers before it leaves the second cache. Networks of images compute
-    /// both, and `kept` chooses.
+    /// `Θ` or `K`: `write` gets pairs behind all layers, and writes down what is kept of them. Of a symmetric kernel a block goes through all
+    /// layers before it leaves the second cache. Networks of images compute both, and `kept` chooses.
     #[track_caller]
     fn one<T: Float>(
         &self,
         x1: Mat<T>,
         x2: Option<Mat<T>>,
         kept: impl FnOnce(Kernels<T>) -> Vec<T>,
-        each: impl Fn(&[Stage<Affine>], &Inputs<T>, usize, &Inputs<T>, Range<usize>, &mut [T]) + Sync,
+        write: impl Fn(&Strip<T>, &Pairs<T>, &mut [T]) + Sync,
     ) -> Result<Vec<T>, SeriesTooLong> {
         let stages = match &self.body {
             Body::Features(stages) => stages,
@@ -89,18 +72,24 @@ impl InfiniteKernel {
         let mut kernel = vec![T::ZERO; n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold")];
         in_large_pages(&kernel);
         let target = MatMut::new(&mut kernel, n1, n2);
+        let row = |i: usize, two: &Inputs<T>, first: usize, kernel: &mut [T]| {
+            for (start, kernel) in (first..).step_by(STRIP).zip(kernel.chunks_mut(STRIP)) {
+                let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + kernel.len() };
+                write(&start_strip(&one, i, two, start, kernel).through(stages, &pairs), &pairs, kernel);
+            }
+        };
         match &two {
             Some(two) => {
                 product(one.directions(), two.directions().t(), Accumulate::Set, target);
                 let rows = kernel.par_chunks_mut(n2.max(1)).enumerate();
-                rows.with_max_len(4).for_each(|(i, kernel)| each(stages, &one, i, two, 0..n2, kernel));
+                rows.with_max_len(4).for_each(|(i, kernel)| row(i, two, 0, kernel));
             }
             None => gram_then(one.directions(), target, &|rows, columns, mut block| {
                 for i in rows.clone() {
                     // From a whole vector on: what is below the diagonal does not count.
                     let first = (i.max(columns.start) / LANES * LANES).max(columns.start);
                     let kernel = block.row_mut(i - rows.start).expect("rows of a kernel have no gaps");
-                    each(stages, &one, i, &one, first..columns.end, &mut kernel[first - columns.start..]);
+                    row(i, &one, first, &mut kernel[first - columns.start..]);
                 }
             }),
         }

@@ -1,9 +1,10 @@
 //! One row of pairs on its way through the layers: the mathematics of `pair`, in the loops of `loops`.
 
 use super::duals::{Dual, Erf, Exp, Gaussian, Gelu, Rbf, Relu};
-use super::loops::{ActivationLoop, BiasLoop, SumLoop, ThetaLoop};
+use super::fused;
+use super::loops::{ActivationLoop, BiasLoop, CovarianceLoop, SumLoop, ThetaLoop};
 use super::norms::Norms;
-use super::pair::{Angle, Kink, Norm, covariance};
+use super::pair::{Kink, Norm};
 use super::series::SeriesLoop;
 use super::stage::{Affine, Closed, Stage};
 use simd::{Float, Level};
@@ -33,23 +34,39 @@ impl<T: Float> Strip<T> {
         Strip { near, far, theta, at: 0 }
     }
 
-    /// Takes the pairs through all layers and writes down `K` and `Θ`.
-    pub(super) fn finish(mut self, stages: &[Stage<Affine>], pairs: &Pairs<T>, nngp: &mut [T], ntk: &mut [T]) {
+    /// Takes the pairs through all layers.
+    pub(super) fn through(mut self, stages: &[Stage<Affine>], pairs: &Pairs<T>) -> Self {
         self.walk(stages, pairs, &mut 0);
+        self
+    }
+
+    /// Writes down `K`.
+    pub(super) fn nngp(&self, pairs: &Pairs<T>, nngp: &mut [T]) {
         let (one, two) = (pairs.one_at(self.at), pairs.two_at(self.at));
-        for (k, nngp) in nngp.iter_mut().enumerate() {
-            *nngp = covariance(one, two.norm(k), Angle { near: self.near[k], far: self.far[k] });
-        }
+        Level::best().run(CovarianceLoop { one, two, strip: self, nngp });
+    }
+
+    /// Writes down `Θ`.
+    pub(super) fn ntk(&self, ntk: &mut [T]) {
         ntk.copy_from_slice(&self.theta);
     }
 
     /// `last` is the number of the norms of the stage that was left last, in the order of the trace.
     fn walk(&mut self, stages: &[Stage<Affine>], pairs: &Pairs<T>, last: &mut usize) {
-        for stage in stages {
+        let mut rest = stages;
+        while let [stage, behind @ ..] = rest {
+            rest = behind;
             match stage {
                 Stage::Linear(affine) => {
                     *last += 1;
-                    self.affine(affine, pairs, *last);
+                    match (&pairs.one[*last].turns, &pairs.two[*last].turns) {
+                        (Some(one), Some(two)) => {
+                            *last += one.stages() - 1;
+                            fused::run([one, two], self.at, *last, pairs, self);
+                            rest = &behind[one.stages() - 1..];
+                        }
+                        (Some(_), None) | (None, Some(_)) | (None, None) => self.affine(affine, pairs, *last),
+                    }
                 }
                 Stage::Activation(closed) => {
                     *last += 1;
@@ -138,11 +155,4 @@ pub(super) struct Others<'a, T> {
     pub(super) variance: &'a [T],
     pub(super) root: &'a [T],
     pub(super) shares: [&'a [T]; 2],
-}
-
-impl<T: Float> Others<'_, T> {
-    #[inline(always)]
-    pub(super) fn norm(&self, k: usize) -> Norm<T> {
-        Norm { variance: self.variance[k], root: self.root[k] }
-    }
 }
