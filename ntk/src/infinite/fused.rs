@@ -3,6 +3,7 @@
 //! A group of pairs goes through all layers of the run before the next one starts, and nothing between the layers is written down. Only
 //! `s = sin²(t/2)` is carried, since behind a ReLU no angle is obtuse, and `τ = Θ/√(K11 K22)`.
 
+use super::loops::horner;
 use super::norms::Norms;
 use super::rows::{Pairs, Strip};
 use super::stage::{Affine, Closed, Stage};
@@ -191,16 +192,6 @@ fn any_angle<T: Float, A: Arith>(
 fn relu<T: Float, A: Arith>(s: T) -> (T, T) {
     let root = -s.sqrt();
     (A::mul_add(root, horner::<T, A, 6>(s, &SEGMENT), T::ONE), A::mul_add(root, horner::<T, A, 7>(s, &ANGLE), T::ONE))
-}
-
-/// Σ c_i x^i. One chain of operations, as those of several vectors run side by side.
-#[inline(always)]
-fn horner<T: Float, A: Arith, const N: usize>(x: T, c: &[f64; N]) -> T {
-    let mut sum = T::of(c[N - 1]);
-    for i in (0..N - 1).rev() {
-        sum = A::mul_add(sum, x, T::of(c[i]));
-    }
-    sum
 }
 
 /// `u/(π √s)` for s = sin²(u/2) in [0, ½]: off by 9e-8 at most.

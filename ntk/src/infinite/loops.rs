@@ -150,3 +150,13 @@ impl<T: Float> Kernel for SumLoop<'_, T> {
         }
     }
 }
+
+/// Σ c_i x^i. One chain of operations, as those of several vectors run side by side.
+#[inline(always)]
+pub(super) fn horner<T: Float, A: Arith, const N: usize>(x: T, c: &[f64; N]) -> T {
+    let mut sum = T::of(c[N - 1]);
+    for i in (0..N - 1).rev() {
+        sum = A::mul_add(sum, x, T::of(c[i]));
+    }
+    sum
+}

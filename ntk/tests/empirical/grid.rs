@@ -1,11 +1,11 @@
 //! Networks of every kind.
 
-use crate::common::{STRATEGIES, check_all, inputs};
+use crate::common::{STRATEGIES, assert_close, check_all, inputs};
 use nn::{
     Layer, Network, NormAxes, Padding, Parameterization, abs, avg_pool, conv, dense, elementwise, erf, exp, flatten, gaussian, gelu,
     global_avg_pool, layer_norm, max_pool, rbf, relu, residual, residual_with_shortcut, sin_of, sum_pool, tanh,
 };
-use ntk::{Finite, Outputs, empirical_ntk};
+use ntk::{Finite, Outputs, Strategy, empirical_ntk};
 
 /// A tanh of the program's own, with its slope or without.
 fn own_tanh(with_slope: bool) -> Layer {
@@ -182,4 +182,15 @@ fn every_strategy_gives_the_kernel_where_there_is_one_of_everything() {
         let parameters = network.init::<f64>(3).unwrap();
         check_all(&Finite { network: &network, parameters: &parameters }, network.n_inputs(), 1e-12, &format!("{network}"));
     }
+}
+
+/// The derivatives of 300 examples are longer than what a Gram matrix packs at once.
+#[test]
+fn long_derivatives_are_summed_to_their_end() {
+    let network = Network::new([40], [dense(60), relu(), dense(1)]).unwrap();
+    let parameters = network.init::<f64>(3).unwrap();
+    let f = Finite { network: &network, parameters: &parameters };
+    let x = inputs::<f64>(300, 40, 1);
+    let of = |strategy| empirical_ntk(&f, &x, None, Outputs::Trace, strategy).unwrap();
+    assert_close(&of(Strategy::Jacobian), &of(Strategy::Structured).values, 1e-12, "300 rows of 2521 numbers");
 }

@@ -1,5 +1,6 @@
 //! A convolution or dense layer and a ReLU in one pass, in single precision.
 
+use super::super::loops::horner;
 use super::super::stage::Affine;
 use super::lanes::{Places, coincident, row_sums};
 use super::linear::Linear;
@@ -227,16 +228,6 @@ fn relu<T: Float, A: Arith>(c: T, m: T) -> (T, T) {
     let rest = if c < T::ZERO { s } else { T::PI - s };
     let acute = if c > T::ZERO { c } else { T::ZERO };
     (A::mul_add(T::PI, acute, root * m * horner::<T, A, 5>(m, &SECTOR)), rest)
-}
-
-/// Σ c_i x^i. One chain of operations, as those of sixteen lanes and of two polynomials run side by side.
-#[inline(always)]
-fn horner<T: Float, A: Arith, const N: usize>(x: T, c: &[f64; N]) -> T {
-    let mut sum = T::of(c[N - 1]);
-    for i in (0..N - 1).rev() {
-        sum = A::mul_add(sum, x, T::of(c[i]));
-    }
-    sum
 }
 
 /// `acos(1 − m)/√m` for 0 ≤ m ≤ 1, by a minimax fit: the angle is off by 8.8e-8 before rounding.
