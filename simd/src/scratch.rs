@@ -46,7 +46,7 @@ pub fn lend<T: Float>(len: usize) -> Vec<T> {
         let mut lent = pool.lent.borrow_mut();
         let fits = |&i: &usize| lent[i].len() >= len && lent[i].len() <= len.saturating_mul(2);
         let best = (0..lent.len()).filter(fits).min_by_key(|&i| lent[i].len());
-        best.map(|i| lent.swap_remove(i))
+        best.map(|i| lent.remove(i))
     });
     found.unwrap_or_else(|| zeros(T::ZERO, len))
 }
