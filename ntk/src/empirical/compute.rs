@@ -1,11 +1,12 @@
 //! The kernel, tile by tile, so that memory stays bounded.
 
-use super::contract::{self, Target, View};
+use super::contract::{self, Target};
 use super::jacobian::{self, Jacobian};
 use super::plan::{Orders, Plan, Planned, planned};
 use super::reduce::{Kernel, Outputs};
 use super::request::{EmpiricalError, Request, Tile};
 use super::structured::{Structure, Workers};
+use super::tiles::{self, Column, Row, Steps, bands, blocks};
 use super::uses::{Recorder, Survey};
 use super::{Function, Real, Strategy, number, products, zeros};
 use autodiff::{Refusal, Tape, Var};
@@ -47,7 +48,7 @@ pub fn empirical_ntk<T: Real>(
 }
 
 /// [`empirical_ntk`] in blocks of a given number of examples, or of as many as fit into 512 MiB of working memory; the bits do not depend
-/// on it. `progress` hears how many pairs of blocks are done, and of how many.
+/// on it. `progress` hears how far the work is, `(done, of)`: thousandths of the time that it is expected to take.
 ///
 /// # Errors
 /// If the function mixes examples.
@@ -69,8 +70,8 @@ pub fn empirical_ntk_in_blocks<T: Real>(
     kernel(f, x1, x2, &request, progress).map_err(EmpiricalError::refusal)
 }
 
-/// The empirical neural tangent kernel, as [`empirical_ntk`], with everything that a [`Request`] can ask for. `progress` hears how many
-/// pairs of tiles are done, and of how many.
+/// The empirical neural tangent kernel, as [`empirical_ntk`], with everything that a [`Request`] can ask for. `progress` hears how far
+/// the work is, `(done, of)`: thousandths of the time that it is expected to take, ten times a second or so and last of all the whole.
 ///
 /// # Errors
 /// If the function mixes examples, if the rates do not belong to its parameters, or if the memory does not hold one pair of examples.
@@ -91,55 +92,36 @@ pub fn kernel<T: Real>(
     if kernel.values.is_empty() {
         return Ok(kernel);
     }
-    let symmetric = x2.is_none();
-    let (right, n2) = (x2.unwrap_or(x1), kernel.n2);
-    let (rows, columns) = (blocks(n1, plan.examples), blocks(n2, plan.examples));
-    let groups = if kept == Outputs::Sum { blocks(1, 1) } else { blocks(survey.outputs, plan.outputs) };
-    let every = 0..survey.outputs;
-    // Of these outputs along the rows, and of these along the columns.
-    let groups: Vec<(Range<usize>, &[Range<usize>])> = match (kept, plan.strategy) {
-        (Outputs::Full, Strategy::Products) => vec![(0..survey.outputs, &groups)],
-        (Outputs::Full, Strategy::Auto | Strategy::Jacobian | Strategy::Structured) => {
-            groups.iter().map(|g| (g.clone(), &groups[..])).collect()
-        }
-        (Outputs::Trace | Outputs::Diagonal, _) => groups.iter().enumerate().map(|(i, g)| (g.clone(), &groups[i..=i])).collect(),
-        (Outputs::Sum, _) => vec![(every.clone(), std::slice::from_ref(&every))],
-    };
+    let n2 = kernel.n2;
+    let rows = tiles::rows(n1, x2.map(|_| n2), &plan, kept, survey.outputs);
     let mut engine = Engine::new(recorder, &survey, &orders, &plan, kept);
-    let mut done = 0;
+    let mut steps = Steps::new(&plan, &rows, &mut progress);
     let mut tile = Vec::new();
-    for (above, beside) in groups {
-        for (i, r) in rows.iter().enumerate() {
-            let left = engine.prepare(of(x1, n1, r), r.len(), above.clone())?;
-            for (j, c) in columns.iter().enumerate().skip(if symmetric { i } else { 0 }) {
-                for b in beside {
-                    let same = symmetric && i == j && above == *b;
-                    let other = if same { None } else { Some(engine.prepare(of(right, n2, c), c.len(), b.clone())?) };
-                    let sides = (&left, other.as_ref().unwrap_or(&left));
-                    let outputs = (above.clone(), b.clone());
-                    let whole =
-                        (above.len() == survey.outputs && b.len() == survey.outputs) || matches!(kept, Outputs::Trace | Outputs::Sum);
-                    if whole {
-                        let m = kept.entries(survey.outputs);
-                        let stride = n2 * m;
-                        let start = r.start * stride + c.start * m;
-                        let target = Target { data: &mut kernel.values[start..], stride };
-                        engine.contract(sides, same, outputs.1, target)?;
-                    } else {
-                        let m = kept.entries_of(above.len(), b.len());
-                        tile.clear();
-                        tile.resize(r.len() * c.len() * m, number(0.0));
-                        let target = Target { data: &mut tile, stride: c.len() * m };
-                        engine.contract(sides, same, outputs.1.clone(), target)?;
-                        place(&mut kernel, (r, c), outputs, &tile);
-                    }
-                    done += 1;
-                    progress(done, plan.tiles);
-                }
+    for Row { examples: r, outputs: above, tiles } in &rows {
+        let left = engine.prepare(of(x1, n1, r), r.len(), above.clone(), &mut steps)?;
+        for Column { examples: c, outputs: beside, same } in tiles {
+            let right = x2.unwrap_or(x1);
+            let other = if *same { None } else { Some(engine.prepare(of(right, n2, c), c.len(), beside.clone(), &mut steps)?) };
+            let sides = (&left, other.as_ref().unwrap_or(&left));
+            let (sizes, outputs) = ([r.len(), c.len()], [above.clone(), beside.clone()]);
+            let whole = (above.len() == survey.outputs && beside.len() == survey.outputs) || matches!(kept, Outputs::Trace | Outputs::Sum);
+            if whole {
+                let m = kept.entries(survey.outputs);
+                let stride = n2 * m;
+                let target = Target { data: &mut kernel.values[r.start * stride + c.start * m..], stride };
+                engine.contract(sides, sizes, *same, outputs, target, &mut steps)?;
+            } else {
+                let m = kept.entries_of(above.len(), beside.len());
+                tile.clear();
+                tile.resize(r.len() * c.len() * m, number(0.0));
+                let target = Target { data: &mut tile, stride: c.len() * m };
+                engine.contract(sides, sizes, *same, outputs, target, &mut steps)?;
+                place(&mut kernel, (r, c), (above.clone(), beside.clone()), &tile);
             }
         }
     }
-    if symmetric {
+    steps.finish();
+    if x2.is_none() {
         kernel.mirror();
     }
     Ok(kernel)
@@ -149,10 +131,6 @@ pub fn kernel<T: Real>(
 fn of<'x, T>(x: &'x [T], n: usize, examples: &Range<usize>) -> &'x [T] {
     let each = x.len() / n.max(1);
     &x[examples.start * each..examples.end * each]
-}
-
-pub(super) fn blocks(n: usize, block: usize) -> Vec<Range<usize>> {
-    (0..n).step_by(block).map(|i| i..(i + block).min(n)).collect()
 }
 
 /// A tile of some outputs along either side, where it belongs.
@@ -217,55 +195,61 @@ impl<'p, 'f, T: Real, F: Function<T>> Engine<'p, 'f, T, F> {
         Engine { survey, orders, strategy: plan.strategy, kept, maker }
     }
 
-    fn prepare(&mut self, x: &[T], examples: usize, outputs: Range<usize>) -> Result<Prepared<T>, Refusal> {
+    fn prepare(&mut self, x: &[T], examples: usize, outputs: Range<usize>, steps: &mut Steps<'_>) -> Result<Prepared<T>, Refusal> {
         let (survey, kept) = (self.survey, self.kept);
         Ok(match &mut self.maker {
-            Maker::Workers(workers) => Prepared::Structured(workers.prepare(survey, self.orders, x, examples, kept, outputs)?),
+            Maker::Workers(workers) => Prepared::Structured(workers.prepare(survey, self.orders, (x, examples), kept, outputs, steps)?),
             Maker::Recorder(recorder) => {
                 let output = recorder.record(x);
-                if self.strategy == Strategy::Products {
+                let some = examples * outputs.len();
+                let prepared = if self.strategy == Strategy::Products {
                     Prepared::Recorded(Box::new(recorder.tape.clone()), output)
                 } else {
                     let scale = |p| jacobian::column_scale(survey, p);
                     Prepared::Jacobian(jacobian::of_lanes(&recorder.tape, output, kept, outputs, scale)?)
-                }
+                };
+                steps.prepared(some);
+                prepared
             }
         })
     }
 
+    /// Adds a tile of some outputs along the rows and along the columns to the target.
     fn contract(
         &self,
         (left, right): (&Prepared<T>, &Prepared<T>),
+        [n1, n2]: [usize; 2],
         same: bool,
-        outputs: Range<usize>,
-        target: Target<'_, T>,
+        [above, beside]: [Range<usize>; 2],
+        mut target: Target<'_, T>,
+        steps: &mut Steps<'_>,
     ) -> Result<(), Refusal> {
-        let factor = self.kept.factor(self.survey.outputs);
-        match (left, right) {
-            (Prepared::Jacobian(left), Prepared::Jacobian(right)) => {
-                jacobian::contract(left, right, same, self.kept, number(factor), target);
+        let (kept, factor) = (self.kept, self.kept.factor(self.survey.outputs));
+        let lengths = [above.len(), beside.len()];
+        if let (Prepared::Recorded(t1, f1), Prepared::Recorded(t2, f2)) = (left, right) {
+            products::contract((t1, *f1), (t2, *f2), self.survey, kept, beside, number(factor), target)?;
+            steps.contracted(n1, n2, same, lengths);
+            return Ok(());
+        }
+        let entries = kept.entries_of(above.len(), beside.len());
+        for (r, c, same) in bands(n1, n2, steps.band(n1, n2, same, lengths, kept), same) {
+            let target = target.at(r.start, c.start * entries);
+            match (left, right) {
+                (Prepared::Jacobian(left), Prepared::Jacobian(right)) => {
+                    jacobian::contract((left, r.clone()), (right, c.clone()), same, kept, number(factor), target);
+                }
+                (Prepared::Structured(left), Prepared::Structured(right)) => {
+                    let (left, right) = (left.some(r.clone()), right.some(c.clone()));
+                    contract::contract((&left, &right), same, self.survey, self.orders, kept, factor, target);
+                }
+                (Prepared::Jacobian(_) | Prepared::Structured(_) | Prepared::Recorded(..), _) => {
+                    unreachable!("both sides are prepared alike")
+                }
             }
-            (Prepared::Structured(left), Prepared::Structured(right)) => {
-                let (left, right) = (left.all(), right.all());
-                contract_views((&left, &right), same, self, factor, target);
-            }
-            (Prepared::Recorded(t1, f1), Prepared::Recorded(t2, f2)) => {
-                products::contract((t1, *f1), (t2, *f2), self.survey, self.kept, outputs, number(factor), target)?;
-            }
-            (Prepared::Jacobian(_) | Prepared::Structured(_) | Prepared::Recorded(..), _) => unreachable!("both sides are prepared alike"),
+            steps.contracted(r.len(), c.len(), same, lengths);
         }
         Ok(())
     }
-}
-
-fn contract_views<T: Real, F: Function<T>>(
-    sides: (&View<'_, T>, &View<'_, T>),
-    same: bool,
-    engine: &Engine<'_, '_, T, F>,
-    factor: f64,
-    target: Target<'_, T>,
-) {
-    contract::contract(sides, same, engine.survey, engine.orders, engine.kept, factor, target);
 }
 
 /// `Θ(x_i, x_i)` of every example and no other pair: `[N, O, O]`, `[N]`, `[N, O]` or `[N]`, as [`Outputs`] says. Its cost grows with the
@@ -300,25 +284,24 @@ pub fn diagonal<T: Real>(
     };
     let (blocks, groups) = (blocks(n1, plan.examples), blocks(o, outputs));
     let mut engine = Engine::new(recorder, &survey, &orders, &plan, kept);
-    let mut done = 0;
+    let mut steps = Steps::of(&plan, n1 * o, n1 * o * o, &mut progress);
     for block in &blocks {
         for group in &groups {
-            let Prepared::Structured(structure) = engine.prepare(of(x, n1, block), block.len(), group.clone())? else {
-                unreachable!("the strategy is structured")
-            };
+            let prepared = engine.prepare(of(x, n1, block), block.len(), group.clone(), &mut steps)?;
+            let Prepared::Structured(structure) = prepared else { unreachable!("the strategy is structured") };
             for (i, all) in block.clone().zip(values[block.start * m..].chunks_exact_mut(m)) {
-                let view = structure.one(i - block.start);
+                let view = structure.some(i - block.start..i - block.start + 1);
                 let data = if kept == Outputs::Diagonal { &mut all[group.clone()] } else { &mut all[..] };
-                let stride = data.len();
-                contract_views((&view, &view), true, &engine, kept.factor(o), Target { data, stride });
+                let target = Target { stride: data.len(), data };
+                contract::contract((&view, &view), true, &survey, &orders, kept, kept.factor(o), target);
                 if kept == Outputs::Full {
                     (0..o).for_each(|a| (a + 1..o).for_each(|b| all[b * o + a] = all[a * o + b]));
                 }
             }
-            done += 1;
-            progress(done, blocks.len() * groups.len());
+            steps.contracted(block.len(), 1, false, [group.len(), o]);
         }
     }
+    steps.finish();
     Ok(values)
 }
 

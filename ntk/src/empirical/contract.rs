@@ -8,6 +8,7 @@ use super::uses::{Kind, Survey};
 use super::{Real, number};
 use autodiff::{Accumulate, Mat};
 use simd::{Factors, MatMut, Term};
+use std::ops::Range;
 
 /// Rows from which on the symmetry of a Gram matrix is used.
 pub(super) const PANEL: usize = 32;
@@ -21,6 +22,11 @@ pub(super) struct Target<'a, T> {
 impl<T: Real> Target<'_, T> {
     pub(super) fn row(&mut self, i: usize, len: usize) -> &mut [T] {
         &mut self.data[i * self.stride..][..len]
+    }
+
+    /// What begins at row `i` and so many numbers behind its start.
+    pub(super) fn at(&mut self, i: usize, offset: usize) -> Target<'_, T> {
+        Target { data: &mut self.data[i * self.stride + offset..], stride: self.stride }
     }
 
     fn rows(&mut self, n: usize, len: usize) -> MatMut<'_, T> {
@@ -47,14 +53,9 @@ pub(super) struct View<'s, T: Real> {
 }
 
 impl<T: Real> Structure<T> {
-    /// All examples.
-    pub(super) fn all(&self) -> View<'_, T> {
-        View { structure: self, first: 0, examples: self.examples }
-    }
-
-    /// One example.
-    pub(super) fn one(&self, i: usize) -> View<'_, T> {
-        View { structure: self, first: i, examples: 1 }
+    /// Some examples.
+    pub(super) fn some(&self, examples: Range<usize>) -> View<'_, T> {
+        View { structure: self, first: examples.start, examples: examples.len() }
     }
 }
 

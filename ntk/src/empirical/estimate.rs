@@ -1,8 +1,8 @@
 //! The kernel from random projections of the Jacobian.
 
-use super::compute::blocks;
 use super::reduce::{Kernel, Outputs};
 use super::request::{EmpiricalError, Request};
+use super::tiles::blocks;
 use super::uses::{Recorder, Survey, examples, survey};
 use super::{Function, Real, number};
 use autodiff::{Flow, Leaf};

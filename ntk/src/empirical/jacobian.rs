@@ -87,9 +87,17 @@ pub(super) fn column_scale(survey: &Survey, p: usize) -> Option<f64> {
     parameter.wanted().then(|| parameter.rate.sqrt())
 }
 
-/// `Θ += scale · J1·J2ᵀ`, reduced to `[n1, n2, entries]`.
-pub(super) fn contract<T: Real>(j1: &Jacobian<T>, j2: &Jacobian<T>, same: bool, kept: Outputs, scale: T, mut theta: Target<'_, T>) {
-    let (k1, k2, p, n1, n2) = (j1.lanes, j2.lanes, j1.parameters, j1.examples, j2.examples);
+/// `Θ += scale · J1·J2ᵀ` of some examples of either, reduced to `[n1, n2, entries]`.
+pub(super) fn contract<T: Real>(
+    (j1, r): (&Jacobian<T>, Range<usize>),
+    (j2, c): (&Jacobian<T>, Range<usize>),
+    same: bool,
+    kept: Outputs,
+    scale: T,
+    mut theta: Target<'_, T>,
+) {
+    let (k1, k2, p, n1, n2) = (j1.lanes, j2.lanes, j1.parameters, r.len(), c.len());
+    let (rows1, rows2) = (&j1.rows[r.start * k1 * p..r.end * k1 * p], &j2.rows[c.start * k2 * p..c.end * k2 * p]);
     let gram = |a: Mat<'_, T>, b: Mat<'_, T>| {
         let mut product = zeros(a.rows() * b.rows());
         let to = MatMut::new(&mut product, a.rows(), b.rows());
@@ -102,7 +110,7 @@ pub(super) fn contract<T: Real>(j1: &Jacobian<T>, j2: &Jacobian<T>, same: bool, 
     };
     match kept {
         Outputs::Full => {
-            let product = gram(Mat::new(&j1.rows, n1 * k1, p), Mat::new(&j2.rows, n2 * k2, p));
+            let product = gram(Mat::new(rows1, n1 * k1, p), Mat::new(rows2, n2 * k2, p));
             for i in 0..n1 {
                 let theta = theta.row(i, n2 * k1 * k2);
                 for (a, j) in (0..k1).flat_map(|a| (0..n2).map(move |j| (a, j))) {
@@ -113,14 +121,14 @@ pub(super) fn contract<T: Real>(j1: &Jacobian<T>, j2: &Jacobian<T>, same: bool, 
         }
         // One long row for each example: the sum over outputs is part of the scalar product.
         Outputs::Trace | Outputs::Sum => {
-            let product = gram(Mat::new(&j1.rows, n1, k1 * p), Mat::new(&j2.rows, n2, k2 * p));
+            let product = gram(Mat::new(rows1, n1, k1 * p), Mat::new(rows2, n2, k2 * p));
             for i in 0..n1 {
                 theta.row(i, n2).iter_mut().zip(&product[i * n2..]).for_each(|(t, &g)| *t += scale * g);
             }
         }
         Outputs::Diagonal => {
             for a in 0..k1 {
-                let product = gram(lane(&j1.rows, n1, k1, p, a), lane(&j2.rows, n2, k2, p, a));
+                let product = gram(lane(rows1, n1, k1, p, a), lane(rows2, n2, k2, p, a));
                 for i in 0..n1 {
                     let theta = &mut theta.row(i, n2 * k1)[a..];
                     theta.iter_mut().step_by(k1).zip(&product[i * n2..]).for_each(|(t, &g)| *t += scale * g);

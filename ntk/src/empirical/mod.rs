@@ -17,6 +17,7 @@ mod request;
 mod sites;
 mod stability;
 mod structured;
+mod tiles;
 mod uses;
 
 use autodiff::{Float, Scalar, Shape, Tape, Var};

@@ -43,7 +43,7 @@ pub fn empirical_nngp<T: Real>(f: &impl Function<T>, x1: &[T], x2: Option<&[T]>,
     };
     let stride = n2 * kept.entries(outputs);
     let target = Target { data: &mut kernel.values, stride };
-    jacobian::contract(&one_column(n1, &f1), &one_column(n2, &f2), false, kept, factor, target);
+    jacobian::contract((&one_column(n1, &f1), 0..n1), (&one_column(n2, &f2), 0..n2), false, kept, factor, target);
     if x2.is_none() {
         kernel.mirror();
     }

@@ -1,9 +1,9 @@
 //! The kernel as an operator: `Θ·v` without `Θ`.
 
-use super::compute::blocks;
 use super::memory::SUMMED;
 use super::reduce::Outputs;
 use super::request::{EmpiricalError, Request};
+use super::tiles::blocks;
 use super::uses::{Recorder, Survey, examples, survey};
 use super::{Function, Real, number, zeros};
 use autodiff::{Flow, Gradient, Leaf, Wrt};

@@ -2,6 +2,7 @@
 
 use super::plan::{Order, Orders};
 use super::reduce::Outputs;
+use super::tiles::Steps;
 use super::uses::{Kind, Parameter, Recorder, Survey};
 use super::{Function, Real, number};
 use autodiff::{Accumulate, Contribution, Examples, Features, Flow, Leaf, Linear, Refusal, Scratch, Sink, Take, Tape, Wrt};
@@ -314,10 +315,10 @@ impl<'f, T: Real, F: Function<T>> Workers<'f, T, F> {
         &mut self,
         survey: &Survey,
         orders: &Orders,
-        x: &[T],
-        examples: usize,
+        (x, examples): (&[T], usize),
         kept: Outputs,
         outputs: Range<usize>,
+        steps: &mut Steps<'_>,
     ) -> Result<Structure<T>, Refusal> {
         let lanes = kept.lanes(outputs.clone());
         let mut structure = Structure::new(survey, orders, examples, lanes);
@@ -327,22 +328,30 @@ impl<'f, T: Real, F: Function<T>> Workers<'f, T, F> {
         let entries = x.len() / examples;
         {
             let pieces = structure.pieces(survey, self.chunk);
-            let all = Mutex::new(pieces.into_iter().zip(x.chunks((self.chunk * entries).max(1))));
-            let fill = |worker: &mut Worker<T, F>| -> Result<(), Refusal> {
-                loop {
-                    let next = all.lock().expect("nobody panics with the pieces in hand").next();
-                    let Some((mut piece, x)) = next else { return Ok(()) };
-                    let output = worker.recorder.record(x);
-                    let seed = kept.seed(piece.examples, survey.outputs, outputs.clone());
-                    let mut sink = Filling { piece: &mut piece, rows: &mut worker.rows };
-                    worker.recorder.tape.pull(output, lanes, &seed, &mut worker.flow, &mut sink)?;
-                    worker.pool(&mut piece, survey)?;
+            let at_once = pieces.len().div_ceil(steps.groups(examples * outputs.len())).max(2 * self.workers.len());
+            let mut rest = pieces.into_iter().zip(x.chunks((self.chunk * entries).max(1)));
+            let mut ready = 0;
+            while rest.len() > 0 {
+                let all = Mutex::new(rest.by_ref().take(at_once));
+                let fill = |worker: &mut Worker<T, F>| -> Result<(), Refusal> {
+                    loop {
+                        let next = all.lock().expect("nobody panics with the pieces in hand").next();
+                        let Some((mut piece, x)) = next else { return Ok(()) };
+                        let output = worker.recorder.record(x);
+                        let seed = kept.seed(piece.examples, survey.outputs, outputs.clone());
+                        let mut sink = Filling { piece: &mut piece, rows: &mut worker.rows };
+                        worker.recorder.tape.pull(output, lanes, &seed, &mut worker.flow, &mut sink)?;
+                        worker.pool(&mut piece, survey)?;
+                    }
+                };
+                if let [worker] = &mut self.workers[..] {
+                    fill(worker)?;
+                } else {
+                    self.workers.par_iter_mut().map(fill).collect::<Result<Vec<()>, _>>()?;
                 }
-            };
-            if let [worker] = &mut self.workers[..] {
-                fill(worker)?;
-            } else {
-                self.workers.par_iter_mut().map(fill).collect::<Result<Vec<()>, _>>()?;
+                let more = (self.chunk * at_once).min(examples - ready);
+                ready += more;
+                steps.prepared(more * outputs.len());
             }
         }
         Ok(structure)

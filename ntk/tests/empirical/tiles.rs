@@ -3,7 +3,7 @@
 use crate::common::{STRATEGIES, assert_close, inputs, slow};
 use crate::tied::Tied;
 use nn::{Network, conv, dense, flatten, global_avg_pool, relu, residual, tanh};
-use ntk::{Finite, Function, Kernel, Outputs, Request, Strategy, Tile, empirical_ntk, empirical_ntk_in_blocks, kernel};
+use ntk::{Finite, Function, Kernel, Outputs, Request, Strategy, Tile, diagonal, empirical_ntk, empirical_ntk_in_blocks, kernel};
 
 #[test]
 fn bits_depend_neither_on_blocks_nor_on_threads() {
@@ -66,27 +66,59 @@ fn blocks_agree(f: &impl Function<f64>, x1: &[f64], x2: &[f64], kept: Outputs) {
     }
 }
 
+/// What progress said, which ends with the whole and never goes back.
+fn told(work: impl FnOnce(&mut dyn FnMut(usize, usize))) -> Vec<usize> {
+    let mut seen = Vec::new();
+    work(&mut |done, of| {
+        assert_eq!(of, 1000);
+        seen.push(done);
+    });
+    assert!(seen.is_sorted() && seen.last() == Some(&1000), "{seen:?}");
+    seen
+}
+
 #[test]
-fn progress_of_a_rectangle_counts_all_pairs_of_blocks() {
+fn progress_is_told_of_every_tile() {
     let network = Network::new([2], [dense(1)]).unwrap();
     let parameters = network.init::<f64>(3).unwrap();
     let f = Finite { network: &network, parameters: &parameters };
     for strategy in STRATEGIES {
-        let mut seen = Vec::new();
-        empirical_ntk_in_blocks(&f, &[1.0; 10], Some(&[1.0; 6]), Outputs::Trace, strategy, Some(2), |done, of| seen.push((done, of)))
-            .unwrap();
-        assert_eq!(seen, [(1, 6), (2, 6), (3, 6), (4, 6), (5, 6), (6, 6)]);
+        for (x2, tiles) in [(None, 6), (Some(&[1.0; 6][..]), 6)] {
+            let of = |progress: &mut dyn FnMut(usize, usize)| {
+                empirical_ntk_in_blocks(&f, &[1.0; 10], x2, Outputs::Trace, strategy, Some(2), progress).unwrap();
+            };
+            assert!(told(of).len() > tiles, "{strategy:?}");
+        }
+    }
+}
+
+/// The work here is large enough for a tile to be made ready in groups and contracted in bands.
+#[test]
+fn progress_is_told_within_a_tile_and_changes_no_bit() {
+    let wide = Network::new([8], [dense(256), relu(), dense(256), relu(), dense(8)]).unwrap();
+    let narrow = Network::new([8], [dense(64), relu(), dense(3)]).unwrap();
+    for (network, n, kept, strategy) in
+        [(wide, 700, Outputs::Full, Strategy::Structured), (narrow, 2500, Outputs::Trace, Strategy::Jacobian)]
+    {
+        let parameters = network.init::<f64>(3).unwrap();
+        let f = Finite { network: &network, parameters: &parameters };
+        let x = inputs::<f64>(n, 8, 1);
+        let tile = Some(Tile { examples: n, outputs: 8 });
+        let request = Request { strategy, tile, ..Request::of(kept) };
+        let mut whole = None;
+        let seen = told(|progress| whole = Some(kernel(&f, &x, None, &request, progress).unwrap()));
+        assert!(seen.len() > 4, "{strategy:?}: {seen:?}");
+        let tile = Some(Tile { examples: 300, outputs: 8 });
+        assert!(whole == Some(kernel(&f, &x, None, &Request { tile, ..request }, |_, _| ()).unwrap()), "{strategy:?}: bits differ");
     }
 }
 
 #[test]
-fn progress_counts_pairs_of_blocks() {
+fn progress_is_told_of_a_diagonal() {
     let network = Network::new([2], [dense(1)]).unwrap();
     let parameters = network.init::<f64>(3).unwrap();
     let f = Finite { network: &network, parameters: &parameters };
-    let mut seen = Vec::new();
-    empirical_ntk_in_blocks(&f, &[1.0; 10], None, Outputs::Trace, Strategy::Auto, Some(2), |done, total| seen.push((done, total))).unwrap();
-    assert_eq!(seen, [(1, 6), (2, 6), (3, 6), (4, 6), (5, 6), (6, 6)]);
+    told(|progress| assert_eq!(diagonal(&f, &[1.0; 10], &Request::default(), progress).unwrap().len(), 5));
 }
 
 fn bits(kernel: &Kernel<f32>) -> Vec<u32> {

@@ -51,8 +51,8 @@ pub(super) fn compute<T: Number>(
         return Ok(Done::Found(Found::of(vec![n1, o], norms)));
     }
     if more.diagonal_only {
-        let stage = progress.stage(&format!("{name}, diagonal"), 0);
-        let values = ntk::diagonal(f, x1, &request, |done, total| stage.message(&format!("{done} of {total}"))).map_err(Failure::failed)?;
+        let stage = progress.stage(&format!("{name}, diagonal"), 1000);
+        let values = ntk::diagonal(f, x1, &request, |done, _| stage.reach(done as u64)).map_err(Failure::failed)?;
         stage.finish();
         let shape = match request.outputs {
             Outputs::Full => vec![n1, o, o],
@@ -98,9 +98,9 @@ pub(super) fn compute<T: Number>(
         return along(a, f, x1, request, progress).map(Done::Found);
     }
     let plan = ntk::plan(f, x1, x2, &request).map_err(Failure::failed)?;
-    let stage = progress.stage(name, plan.tiles as u64);
+    let stage = progress.stage(name, 1000);
     stage.message(plan.strategy.name());
-    let kernel = ntk::kernel(f, x1, x2, &request, |_, _| stage.step()).map_err(Failure::failed)?;
+    let kernel = ntk::kernel(f, x1, x2, &request, |done, _| stage.reach(done as u64)).map_err(Failure::failed)?;
     stage.finish();
     Ok(Done::Found(Found { json: vec![("plan", as_json(&plan, network))], ..Found::of(kernel.shape(), kernel.values) }))
 }
