@@ -71,7 +71,7 @@ pub fn empirical_ntk_in_blocks<T: Real>(
 }
 
 /// The empirical neural tangent kernel, as [`empirical_ntk`], with everything that a [`Request`] can ask for. `progress` hears how far
-/// the work is, `(done, of)`: thousandths of the time that it is expected to take, ten times a second or so and last of all the whole.
+/// the work is, `(done, of)`: thousandths of the time that it is expected to take, twice a second or so and last of all the whole.
 ///
 /// # Errors
 /// If the function mixes examples, if the rates do not belong to its parameters, or if the memory does not hold one pair of examples.

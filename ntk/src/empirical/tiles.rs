@@ -79,7 +79,7 @@ pub(super) fn bands(n1: usize, n2: usize, band: usize, same: bool) -> Vec<(Range
 const PARTS: usize = 1000;
 
 /// Seconds that pass between two words of progress, as far as the plan knows.
-const SECONDS: f64 = 0.1;
+const SECONDS: f64 = 0.5;
 
 /// Rows of a Gram matrix that are worth packing the columns for.
 const ROWS: usize = 128;

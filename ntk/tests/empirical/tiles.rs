@@ -96,9 +96,9 @@ fn progress_is_told_of_every_tile() {
 #[test]
 fn progress_is_told_within_a_tile_and_changes_no_bit() {
     let wide = Network::new([8], [dense(256), relu(), dense(256), relu(), dense(8)]).unwrap();
-    let narrow = Network::new([8], [dense(64), relu(), dense(3)]).unwrap();
+    let narrow = Network::new([8], [dense(128), relu(), dense(3)]).unwrap();
     for (network, n, kept, strategy) in
-        [(wide, 700, Outputs::Full, Strategy::Structured), (narrow, 2500, Outputs::Trace, Strategy::Jacobian)]
+        [(wide, 1150, Outputs::Full, Strategy::Structured), (narrow, 2900, Outputs::Trace, Strategy::Jacobian)]
     {
         let parameters = network.init::<f64>(3).unwrap();
         let f = Finite { network: &network, parameters: &parameters };
@@ -108,7 +108,7 @@ fn progress_is_told_within_a_tile_and_changes_no_bit() {
         let mut whole = None;
         let seen = told(|progress| whole = Some(kernel(&f, &x, None, &request, progress).unwrap()));
         assert!(seen.len() > 4, "{strategy:?}: {seen:?}");
-        let tile = Some(Tile { examples: 300, outputs: 8 });
+        let tile = Some(Tile { examples: 700, outputs: 8 });
         assert!(whole == Some(kernel(&f, &x, None, &Request { tile, ..request }, |_, _| ()).unwrap()), "{strategy:?}: bits differ");
     }
 }
