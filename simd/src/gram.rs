@@ -24,7 +24,7 @@ const GRAM_BLOCK: usize = 2 * CUT;
 const KERNEL_BLOCK: usize = 3 * CUT;
 
 /// Bytes of a factor that are packed at once, if its rows are long: panels that the last cache holds, however long the rows.
-const PACKED: usize = 1 << 22;
+const PACKED: usize = 1 << 23;
 
 /// Rows of so few bytes are read where they lie.
 const SHORT: usize = 512;

@@ -1,5 +1,7 @@
 //! Memory in large pages.
 
+use rayon::iter::ParallelExtend;
+
 /// Bytes from which on it is worth asking.
 const LARGE: usize = 1 << 22;
 
@@ -36,14 +38,20 @@ fn advise<T>(memory: &[T]) {
 /// The C library of Linux takes less than this from memory that it has, and fills it at once.
 const FRESH: usize = 1 << 25;
 
-/// `n` times `zero`, [in large pages](in_large_pages).
-pub fn zeros<T: Copy>(zero: T, n: usize) -> Vec<T> {
+/// Bytes from which on threads share the work of filling memory.
+const SHARED: usize = 1 << 20;
+
+/// `n` times `zero`, [in large pages](in_large_pages). A thread outside of the pool, which waits for the pool, has it fill what is large.
+pub fn zeros<T: Copy + Send + Sync>(zero: T, n: usize) -> Vec<T> {
     let bytes = n.saturating_mul(size_of::<T>());
-    if (LARGE..FRESH).contains(&bytes) {
+    if (SHARED..FRESH).contains(&bytes) {
         // The advice must come before the zeros, which are the first to be written.
         let mut memory = Vec::with_capacity(n);
         advise(memory.spare_capacity_mut());
-        memory.resize(n, zero);
+        match rayon::current_thread_index() {
+            None => memory.par_extend(rayon::iter::repeat_n(zero, n)),
+            Some(_) => memory.resize(n, zero),
+        }
         return memory;
     }
     let memory = vec![zero; n];

@@ -3,6 +3,7 @@
 use super::hermite::SeriesTooLong;
 use super::images::{Images, Precision};
 use super::inputs::{Inputs, row};
+use super::rows::Strip;
 use super::stage::{Affine, Stage};
 use super::{Body, InfiniteKernel, Kernels};
 use rayon::prelude::*;
@@ -147,10 +148,10 @@ fn block<T: Float>(stages: &[Stage<Affine>], one: &Inputs<T>, block: Range<usize
     let mut kernels = Kernels { n1, n2, nngp: vec![T::ZERO; n1 * n2], ntk: vec![T::ZERO; n1 * n2] };
     product(one.rows_of(block.clone()), two.directions().t(), Accumulate::Set, MatMut::new(&mut kernels.nngp, n1, n2));
     let rows = kernels.nngp.par_chunks_mut(n2.max(1)).zip(kernels.ntk.par_chunks_mut(n2.max(1))).enumerate();
-    rows.with_max_len(4).for_each(|(k, (nngp, ntk))| {
+    rows.with_max_len(4).for_each_init(Strip::default, |strip, (k, (nngp, ntk))| {
         let i = block.start + k;
         let from = if symmetric { i } else { 0 };
-        row(stages, one, i, two, from..n2, &mut nngp[from..], &mut ntk[from..]);
+        row(strip, stages, one, i, two, from..n2, &mut nngp[from..], &mut ntk[from..]);
     });
     if symmetric {
         // The columns before: row j of the kernel at the columns of the block, turned over.
@@ -158,9 +159,9 @@ fn block<T: Float>(stages: &[Stage<Affine>], one: &Inputs<T>, block: Range<usize
         let mut turned = Kernels { n1: end, n2: n1, nngp: vec![T::ZERO; end * n1], ntk: vec![T::ZERO; end * n1] };
         product(one.rows_of(0..end), one.rows_of(block.clone()).t(), Accumulate::Set, MatMut::new(&mut turned.nngp, end, n1));
         let columns = turned.nngp.par_chunks_mut(n1).zip(turned.ntk.par_chunks_mut(n1)).enumerate();
-        columns.with_max_len(4).for_each(|(j, (nngp, ntk))| {
+        columns.with_max_len(4).for_each_init(Strip::default, |strip, (j, (nngp, ntk))| {
             let from = j.max(first) - first;
-            row(stages, one, j, one, first + from..end, &mut nngp[from..], &mut ntk[from..]);
+            row(strip, stages, one, j, one, first + from..end, &mut nngp[from..], &mut ntk[from..]);
         });
         for k in 0..n1 {
             for j in 0..first + k {

@@ -7,11 +7,12 @@ use super::loops::horner;
 use super::norms::Norms;
 use super::rows::{Pairs, Strip};
 use super::stage::{Affine, Closed, Stage};
+use rayon::prelude::*;
 use simd::lane::Arith;
 use simd::{Float, Kernel, Level};
 
 /// Pairs of a group: several vectors, so that none waits for the root of another.
-const GROUP: usize = 64;
+const GROUP: usize = 32;
 
 type Lanes<T> = [T; GROUP];
 
@@ -22,6 +23,8 @@ pub(super) struct Turns<T> {
     layers: usize,
     /// Groups of rows × layers, so that a group reads one piece of memory from its first layer to its last.
     groups: Vec<[Lanes<T>; 3]>,
+    /// The same, rows × layers, for a row that all lanes of a group share.
+    rows: Vec<[T; 3]>,
 }
 
 impl<T: Float> Turns<T> {
@@ -29,17 +32,25 @@ impl<T: Float> Turns<T> {
     pub(super) fn new(run: &[Norms<T>]) -> Self {
         let half = T::of(0.5);
         let layers = run.len() / 2;
-        let mut groups = vec![[[T::ZERO; GROUP]; 3]; run[0].root.len().div_ceil(GROUP) * layers];
-        for (layer, norms) in run.iter().step_by(2).enumerate() {
-            for (i, (&cos, &sin)) in norms.shares[0].iter().zip(&norms.shares[1]).enumerate() {
-                // Without bias the angle stays, and so does its cosine.
-                let cos = if sin == T::ZERO && cos > T::ZERO { T::ONE } else { cos };
-                let half_cos = (half * (T::ONE + cos)).sqrt();
-                let lanes = &mut groups[i / GROUP * layers + layer];
-                (lanes[0][i % GROUP], lanes[1][i % GROUP], lanes[2][i % GROUP]) = (cos, half * sin / half_cos, half_cos);
+        let n = run[0].root.len();
+        let mut groups = vec![[[T::ZERO; GROUP]; 3]; n.div_ceil(GROUP) * layers];
+        let mut rows = vec![[T::ZERO; 3]; n * layers];
+        let each = groups.par_chunks_mut(layers).zip(rows.par_chunks_mut(layers * GROUP)).enumerate();
+        each.for_each(|(group, (groups, rows))| {
+            for (k, row) in rows.chunks_exact_mut(layers).enumerate() {
+                for (layer, norms) in run.iter().step_by(2).enumerate() {
+                    let [cos, sin] = [0, 1].map(|part| norms.shares[part][group * GROUP + k]);
+                    // Without bias the angle stays, and so does its cosine.
+                    let cos = if sin == T::ZERO && cos > T::ZERO { T::ONE } else { cos };
+                    let half_cos = (half * (T::ONE + cos)).sqrt();
+                    row[layer] = [cos, half * sin / half_cos, half_cos];
+                    for (lanes, turn) in groups[layer].iter_mut().zip(row[layer]) {
+                        lanes[k] = turn;
+                    }
+                }
             }
-        }
-        Turns { layers, groups }
+        });
+        Turns { layers, groups, rows }
     }
 
     /// The number of stages of the run.
@@ -51,6 +62,12 @@ impl<T: Float> Turns<T> {
     #[inline(always)]
     fn group(&self, group: usize) -> &[[Lanes<T>; 3]] {
         &self.groups[group * self.layers..(group + 1) * self.layers]
+    }
+
+    /// One row behind each layer.
+    #[inline(always)]
+    fn row(&self, i: usize) -> &[[T; 3]] {
+        &self.rows[i * self.layers..(i + 1) * self.layers]
     }
 }
 
@@ -92,7 +109,7 @@ impl<T: Float> Kernel for Run<'_, T> {
     #[inline(always)]
     fn run<A: Arith>(self, _: A) {
         let Run { one, i, two, start, some_theta, roots: [before, behind], others: [before2, behind2], strip } = self;
-        let (one, lane, layers) = (one.group(i / GROUP), i % GROUP, one.layers);
+        let (one, layers) = (one.row(i), one.layers);
         let n = strip.near.len();
         let (near, far, theta) = (&mut strip.near[..n], &mut strip.far[..n], &mut strip.theta[..n]);
         let (before2, behind2) = (&before2[..n], &behind2[..n]);
@@ -100,13 +117,13 @@ impl<T: Float> Kernel for Run<'_, T> {
         let (mut first, mut group, mut offset) = (0, start / GROUP, start % GROUP);
         while first < n {
             let len = if n - first < GROUP - offset { n - first } else { GROUP - offset };
-            let (range, lanes) = (first..first + len, offset..offset + len);
+            let range = first..first + len;
             let (mut s, mut c, mut tau, mut root) = ([T::ZERO; GROUP], [T::ONE; GROUP], [T::ZERO; GROUP], [T::ZERO; GROUP]);
-            s[lanes.clone()].copy_from_slice(&near[range.clone()]);
-            c[lanes.clone()].copy_from_slice(&far[range.clone()]);
+            load(&mut s, offset, &near[range.clone()]);
+            load(&mut c, offset, &far[range.clone()]);
             if some_theta {
-                tau[lanes.clone()].copy_from_slice(&theta[range.clone()]);
-                root[lanes.clone()].copy_from_slice(&before2[range.clone()]);
+                load(&mut tau, offset, &theta[range.clone()]);
+                load(&mut root, offset, &before2[range.clone()]);
                 for k in 0..GROUP {
                     // Where a variance is 0, Θ counts for nothing behind the layer.
                     let both = before * root[k];
@@ -114,28 +131,41 @@ impl<T: Float> Kernel for Run<'_, T> {
                     tau[k] = if both > T::ZERO { part } else { T::ZERO };
                 }
             }
-            let two = two.group(group);
-            any_angle::<T, A>(turns(&one[0], lane), &two[0], &mut s, &c, &mut tau);
+            let (one, two) = (&one[..layers], &two.group(group)[..layers]);
+            any_angle::<T, A>(one[0], &two[0], &mut s, &c, &mut tau);
             for layer in 1..layers {
-                acute::<T, A>(turns(&one[layer], lane), &two[layer], &mut s, &mut tau);
+                acute::<T, A>(one[layer], &two[layer], &mut s, &mut tau);
             }
-            root[lanes.clone()].copy_from_slice(&behind2[range.clone()]);
+            load(&mut root, offset, &behind2[range.clone()]);
             for k in 0..GROUP {
                 c[k] = T::ONE - s[k];
                 tau[k] *= behind * root[k];
             }
-            near[range.clone()].copy_from_slice(&s[lanes.clone()]);
-            far[range.clone()].copy_from_slice(&c[lanes.clone()]);
-            theta[range].copy_from_slice(&tau[lanes]);
+            store(&s, offset, &mut near[range.clone()]);
+            store(&c, offset, &mut far[range.clone()]);
+            store(&tau, offset, &mut theta[range]);
             (first, group, offset) = (first + len, group + 1, 0);
         }
     }
 }
 
-/// Of one row.
+/// Lanes from this one on; mostly all, which is a move of known length.
 #[inline(always)]
-fn turns<T: Float>([cos, half_sin, half_cos]: &[Lanes<T>; 3], lane: usize) -> [T; 3] {
-    [cos[lane], half_sin[lane], half_cos[lane]]
+fn load<T: Float>(lanes: &mut Lanes<T>, offset: usize, from: &[T]) {
+    if from.len() == GROUP {
+        lanes.copy_from_slice(&from[..GROUP]);
+    } else {
+        lanes[offset..offset + from.len()].copy_from_slice(from);
+    }
+}
+
+#[inline(always)]
+fn store<T: Float>(lanes: &Lanes<T>, offset: usize, to: &mut [T]) {
+    if to.len() == GROUP {
+        to[..GROUP].copy_from_slice(lanes);
+    } else {
+        to.copy_from_slice(&lanes[offset..offset + to.len()]);
+    }
 }
 
 /// A dense layer and a ReLU on pairs with acute angles. With the weights' shares `w = cos β1 cos β2` of K12,

@@ -19,8 +19,10 @@ pub(super) const LANES: usize = 16;
 /// product costs less than two digits.
 const NEARLY_PARALLEL: f64 = 0.99;
 
-/// The pairs of row `i` of `one` with rows `j` of `two`: from the products of their directions in `nngp` to both kernels.
+/// The pairs of row `i` of `one` with rows `j` of `two`: from the products of their directions in `nngp` to both kernels. The strip is memory
+/// that is used again.
 pub(super) fn row<T: Float>(
+    strip: &mut Strip<T>,
     stages: &[Stage<Affine>],
     one: &Inputs<T>,
     i: usize,
@@ -31,7 +33,8 @@ pub(super) fn row<T: Float>(
 ) {
     for (start, (nngp, ntk)) in j.step_by(STRIP).zip(nngp.chunks_mut(STRIP).zip(ntk.chunks_mut(STRIP))) {
         let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + nngp.len() };
-        let strip = start_strip(one, i, two, start, nngp).through(stages, &pairs);
+        start_strip(strip, one, i, two, start, nngp);
+        strip.through(stages, &pairs);
         strip.nngp(&pairs, nngp);
         strip.ntk(ntk);
     }
@@ -76,14 +79,15 @@ impl<T: Float> Inputs<T> {
 }
 
 /// The angles between the inputs, from the products of their directions: `sin²(t/2) = (1 − cos t)/2 = ‖x̂ − x̂'‖²/4d`.
-pub(super) fn start_strip<T: Float>(one: &Inputs<T>, i: usize, two: &Inputs<T>, first: usize, products: &[T]) -> Strip<T> {
+pub(super) fn start_strip<T: Float>(strip: &mut Strip<T>, one: &Inputs<T>, i: usize, two: &Inputs<T>, first: usize, products: &[T]) {
     let d = T::of(one.features as f64);
     let x = one.direction(i);
-    let zeros = || vec![T::ZERO; products.len()];
-    let mut strip = Strip::new(zeros(), zeros());
-    Level::best().run(StartLoop { products, scale: T::ONE / d, strip: &mut strip });
-    let (near, far) = (&mut strip.near, &mut strip.far);
     let threshold = T::of(NEARLY_PARALLEL) * d;
+    strip.restart(products.len());
+    if !Level::best().run(StartLoop { products, scale: T::ONE / d, threshold, strip }) {
+        return;
+    }
+    let (near, far) = (&mut strip.near, &mut strip.far);
     for (k, product) in products.iter().enumerate() {
         if product.abs() > threshold {
             let y = two.direction(first + k);
@@ -96,7 +100,6 @@ pub(super) fn start_strip<T: Float>(one: &Inputs<T>, i: usize, two: &Inputs<T>, 
             }
         }
     }
-    strip
 }
 
 /// Σ f(a, b) in an order that depends on the length alone, in several sums so that they run side by side.

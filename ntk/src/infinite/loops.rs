@@ -6,25 +6,30 @@ use super::rows::{Others, Strip};
 use simd::lane::Arith;
 use simd::{Float, Kernel};
 
-/// The angles between the inputs, from the products of their directions: `sin²(t/2) = (1 − cos t)/2`, `cos t = scale · product`.
+/// The angles between the inputs, from the products of their directions: `sin²(t/2) = (1 − cos t)/2`, `cos t = scale · product`. Gives whether
+/// some |product| is above the threshold.
 pub(super) struct StartLoop<'a, T> {
     pub(super) products: &'a [T],
     pub(super) scale: T,
+    pub(super) threshold: T,
     pub(super) strip: &'a mut Strip<T>,
 }
 
 impl<T: Float> Kernel for StartLoop<'_, T> {
-    type Output = ();
+    type Output = bool;
     #[inline(always)]
-    fn run<A: Arith>(self, _: A) {
-        let (half, scale) = (T::of(0.5), self.scale);
+    fn run<A: Arith>(self, _: A) -> bool {
+        let (half, scale, threshold) = (T::of(0.5), self.scale, self.threshold);
+        let mut any = false;
         let n = self.products.len();
         let (near, far) = (&mut self.strip.near[..n], &mut self.strip.far[..n]);
         for k in 0..n {
             let cos = self.products[k] * scale;
             near[k] = half * (T::ONE - cos);
             far[k] = half * (T::ONE + cos);
+            any |= self.products[k].abs() > threshold;
         }
+        any
     }
 }
 

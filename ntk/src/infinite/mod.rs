@@ -22,7 +22,7 @@ use inputs::{Inputs, mirror, row};
 use nn::{Activation, Layout, Network};
 use rayon::prelude::*;
 use rows::{Pairs, Strip};
-use simd::{Accumulate, Float, Mat, MatMut, gram, in_large_pages, product};
+use simd::{Accumulate, Float, Mat, MatMut, gram, product};
 use stage::{Affine, Stage, closed, of_features, places, stages};
 
 pub use dual::dual;
@@ -235,9 +235,7 @@ impl InfiniteKernel {
         x2.iter().for_each(|&x2| self.check(x2));
         let (n1, n2) = (x1.rows(), x2.map_or(x1.rows(), |x2| x2.rows()));
         let len = n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold");
-        let (mut nngp, mut ntk) = (vec![T::ZERO; len], vec![T::ZERO; len]);
-        in_large_pages(&nngp);
-        in_large_pages(&ntk);
+        let (mut nngp, mut ntk) = (simd::zeros(T::ZERO, len), simd::zeros(T::ZERO, len));
         let pairs = if x2.is_some() { len as u64 } else { n1 as u64 * (n1 as u64 + 1) / 2 };
         match &self.body {
             Body::Features(stages) => {
@@ -249,10 +247,10 @@ impl InfiniteKernel {
                 }
                 let other = two.as_ref().unwrap_or(&one);
                 let rows = nngp.par_chunks_mut(n2.max(1)).zip(ntk.par_chunks_mut(n2.max(1))).enumerate();
-                rows.with_max_len(4).for_each(|(i, (nngp, ntk))| {
+                rows.with_max_len(4).for_each_init(Strip::default, |strip, (i, (nngp, ntk))| {
                     // Of a symmetric kernel one triangle.
                     let first = if two.is_some() { 0 } else { i };
-                    row(stages, &one, i, other, first..n2, &mut nngp[first..], &mut ntk[first..]);
+                    row(strip, stages, &one, i, other, first..n2, &mut nngp[first..], &mut ntk[first..]);
                 });
                 progress(pairs, pairs);
             }
@@ -310,9 +308,12 @@ impl InfiniteKernel {
         match &self.body {
             Body::Features(stages) => {
                 let x = Inputs::new(x, stages).unwrap_or_else(|error| panic!("{error}"));
+                let mut strip = Strip::default();
                 for i in 0..x.rows {
                     let pairs = Pairs { one: &x.norms, i, two: &x.norms, j: i..i + 1 };
-                    let strip = Strip::new(vec![T::ZERO], vec![T::ONE]).through(stages, &pairs);
+                    strip.restart(1);
+                    (strip.near[0], strip.far[0]) = (T::ZERO, T::ONE);
+                    strip.through(stages, &pairs);
                     strip.nngp(&pairs, &mut nngp[i..=i]);
                     strip.ntk(&mut ntk[i..=i]);
                 }

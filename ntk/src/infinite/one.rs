@@ -4,7 +4,7 @@ use super::inputs::{Inputs, LANES, STRIP, start_strip};
 use super::rows::{Pairs, Strip};
 use super::{Body, InfiniteKernel, Kernels, SeriesTooLong};
 use rayon::prelude::*;
-use simd::{Accumulate, Float, Mat, MatMut, gram_then, in_large_pages, product};
+use simd::{Accumulate, Float, Mat, MatMut, gram_then, product};
 
 impl InfiniteKernel {
     /// `Θ`, `[n1, n2]`, row-major, to the bit as in [`evaluate`](Self::evaluate), with half its memory.
@@ -69,27 +69,29 @@ impl InfiniteKernel {
         let two = x2.map(|x2| Inputs::new(x2, stages)).transpose()?;
         let n1 = one.rows;
         let n2 = two.as_ref().map_or(n1, |two| two.rows);
-        let mut kernel = vec![T::ZERO; n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold")];
-        in_large_pages(&kernel);
+        let mut kernel = simd::zeros(T::ZERO, n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold"));
         let target = MatMut::new(&mut kernel, n1, n2);
-        let row = |i: usize, two: &Inputs<T>, first: usize, kernel: &mut [T]| {
+        let row = |strip: &mut Strip<T>, i: usize, two: &Inputs<T>, first: usize, kernel: &mut [T]| {
             for (start, kernel) in (first..).step_by(STRIP).zip(kernel.chunks_mut(STRIP)) {
                 let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + kernel.len() };
-                write(&start_strip(&one, i, two, start, kernel).through(stages, &pairs), &pairs, kernel);
+                start_strip(strip, &one, i, two, start, kernel);
+                strip.through(stages, &pairs);
+                write(strip, &pairs, kernel);
             }
         };
         match &two {
             Some(two) => {
                 product(one.directions(), two.directions().t(), Accumulate::Set, target);
                 let rows = kernel.par_chunks_mut(n2.max(1)).enumerate();
-                rows.with_max_len(4).for_each(|(i, kernel)| row(i, two, 0, kernel));
+                rows.with_max_len(4).for_each_init(Strip::default, |strip, (i, kernel)| row(strip, i, two, 0, kernel));
             }
             None => gram_then(one.directions(), target, &|rows, columns, mut block| {
+                let mut strip = Strip::default();
                 for i in rows.clone() {
                     // From a whole vector on: what is below the diagonal does not count.
                     let first = (i.max(columns.start) / LANES * LANES).max(columns.start);
                     let kernel = block.row_mut(i - rows.start).expect("rows of a kernel have no gaps");
-                    row(i, &one, first, &mut kernel[first - columns.start..]);
+                    row(&mut strip, i, &one, first, &mut kernel[first - columns.start..]);
                 }
             }),
         }

@@ -11,7 +11,7 @@ use simd::{Float, Level};
 use std::ops::Range;
 
 /// The pairs of one example with some others: their angles and `Θ`, behind the stage whose norms have the number `at`.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Strip<T> {
     pub(super) near: Vec<T>,
     pub(super) far: Vec<T>,
@@ -28,16 +28,18 @@ pub(super) struct Pairs<'a, T> {
 }
 
 impl<T: Float> Strip<T> {
-    /// Pairs with these angles between the inputs; `Θ⁰ = 0`.
-    pub(super) fn new(near: Vec<T>, far: Vec<T>) -> Self {
-        let theta = vec![T::ZERO; near.len()];
-        Strip { near, far, theta, at: 0 }
+    /// Begins again with so many pairs, whose angles between the inputs are to be written down, and `Θ⁰ = 0`.
+    pub(super) fn restart(&mut self, n: usize) {
+        self.near.resize(n, T::ZERO);
+        self.far.resize(n, T::ZERO);
+        self.theta.clear();
+        self.theta.resize(n, T::ZERO);
+        self.at = 0;
     }
 
     /// Takes the pairs through all layers.
-    pub(super) fn through(mut self, stages: &[Stage<Affine>], pairs: &Pairs<T>) -> Self {
+    pub(super) fn through(&mut self, stages: &[Stage<Affine>], pairs: &Pairs<T>) {
         self.walk(stages, pairs, &mut 0);
-        self
     }
 
     /// Writes down `K`.
