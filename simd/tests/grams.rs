@@ -8,7 +8,7 @@ use common::{LAYS, Lay, Owned, same_with_any_number_of_threads};
 use proptest::prelude::*;
 use simd::{
     Accumulate, Factors, Float, Level, Mat, MatMut, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric_at,
-    gram_then_at,
+    gram_panels, gram_then_at, product_at,
 };
 
 fn dot<T: Float>(a: &Owned<T>, i: usize, b: &Owned<T>, j: usize) -> f64 {
@@ -183,6 +183,40 @@ fn gram_of<T: Float>(level: Level, x: &Owned<T>, lay: Lay) -> Owned<T> {
     let mut c = Owned::<T>::nan(x.rows, x.rows, lay);
     gram_at(level, x.mat(), Accumulate::Set, c.mat_mut());
     c
+}
+
+/// Rows of which the panels are made a piece at a time: the bits of a product, which has no panels of the whole.
+fn long_rows<T: Float>(level: Level) {
+    let m = 130;
+    let k = (1 << 23) / size_of::<T>() / m + 300;
+    assert_eq!(gram_panels(m, k, size_of::<T>()), gram_panels(m, 2 * k, size_of::<T>()), "not longer than what is packed at once");
+    let a = Owned::<T>::rough(m, k, Lay::Rows, 1);
+    let before = |to| Owned::<T>::new(m, m, Lay::Rows, |i, j| T::of(if to == Accumulate::Set { f64::NAN } else { (i + j) as f64 }));
+    for to in [Accumulate::Set, Accumulate::Add] {
+        let (mut c, mut wanted) = (before(to), before(to));
+        gram_at(level, a.mat(), to, c.mat_mut());
+        product_at(level, a.mat(), a.mat().t(), to, wanted.mat_mut());
+        let mut then = before(Accumulate::Set);
+        gram_then_at(level, a.mat(), then.mat_mut(), &|_, _, mut block: MatMut<T>| {
+            let (rows, cols) = (block.rows(), block.cols());
+            (0..rows * cols).for_each(|e| block.set(e / cols, e % cols, block.at(e / cols, e % cols) + T::ONE));
+        });
+        for (i, j) in (0..m * m).map(|e| (e / m, e % m)) {
+            let above = wanted.at(i.min(j), i.max(j));
+            assert_eq!(c.at(i, j).to_bits(), above.to_bits(), "{level} {} {to:?} at {i}, {j}", T::NAME);
+            if to == Accumulate::Set {
+                assert_eq!(then.at(i, j), (T::of(above) + T::ONE).to_f64(), "{level} {} mapped once, at {i}, {j}", T::NAME);
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_longer_than_what_is_packed_at_once() {
+    for level in Level::available() {
+        long_rows::<f32>(level);
+        long_rows::<f64>(level);
+    }
 }
 
 #[test]
