@@ -14,7 +14,7 @@ use simd::Float;
 use std::ops::Range;
 
 /// The two sides of pairs; the first one has one image for all lanes, or one for each.
-pub(super) type Two<'a, T, const M: usize> = (&'a Side<T, M>, &'a Side<T, LANES>);
+pub(super) type Two<'a, T, const M: usize, const L: usize> = (&'a Side<T, M>, &'a Side<T, L>);
 
 impl Images {
     /// The images of some rows, with their variances.
@@ -83,7 +83,7 @@ impl Images {
     }
 
     /// Distances behind the pool of a level, where they are read.
-    fn distances<T: Float, const M: usize>(&self, level: &Level, (one, two): Two<T, M>, plane: &mut Plane<T, LANES>) {
+    fn distances<T: Float, const M: usize, const L: usize>(&self, level: &Level, (one, two): Two<T, M, L>, plane: &mut Plane<T, L>) {
         if carries_distance::<T>() && level.behind.angles && level.pool.is_some() {
             let image = level.pool.as_ref().map_or(level.end, Linear::out);
             let place = Place { y: &level.given[0], x: &level.given[1], image };
@@ -93,17 +93,17 @@ impl Images {
     }
 
     /// What a level makes of the plane before it: the sum over all diagonals.
-    fn pooled<T: Float, const M: usize>(
+    fn pooled<T: Float, const M: usize, const L: usize>(
         &self,
         level: &Level,
-        (one, two): Two<T, M>,
-        source: Option<&Plane<T, LANES>>,
-    ) -> Result<Plane<T, LANES>, SeriesTooLong> {
+        (one, two): Two<T, M, L>,
+        source: Option<&Plane<T, L>>,
+    ) -> Result<Plane<T, L>, SeriesTooLong> {
         let (height, width) = (level.given[0].len(), level.given[1].len());
-        let zeros = |len: usize| Plane { k: vec![[T::ZERO; LANES]; len], theta: vec![[T::ZERO; LANES]; len], distance: Vec::new() };
+        let zeros = |len: usize| Plane { k: vec![[T::ZERO; L]; len], theta: vec![[T::ZERO; L]; len], distance: Vec::new() };
         // Threads share the diagonals along the height, and what these add to is summed in order.
         let begin = || (Walk::new(one, two), Plane::default());
-        let row = |(walk, part): &mut (Walk<'_, T, M, LANES>, Plane<T, LANES>), y: &Diagonal| -> Result<Plane<T, LANES>, SeriesTooLong> {
+        let row = |(walk, part): &mut (Walk<'_, T, M, L>, Plane<T, L>), y: &Diagonal| -> Result<Plane<T, L>, SeriesTooLong> {
             let mut sum = zeros(y.to.len() * width);
             for x in &level.diagonals[1] {
                 self.one_diagonal(level, [y, x], walk, source, part)?;
@@ -124,13 +124,13 @@ impl Images {
     }
 
     /// One diagonal, from the inputs or the plane before the level to the pairs behind its pool.
-    fn one_diagonal<T: Float, const M: usize>(
+    fn one_diagonal<T: Float, const M: usize, const L: usize>(
         &self,
         level: &Level,
         [y, x]: [&Diagonal; 2],
-        walk: &mut Walk<'_, T, M, LANES>,
-        source: Option<&Plane<T, LANES>>,
-        plane: &mut Plane<T, LANES>,
+        walk: &mut Walk<'_, T, M, L>,
+        source: Option<&Plane<T, L>>,
+        plane: &mut Plane<T, L>,
     ) -> Result<(), SeriesTooLong> {
         let place = Place { y: &y.plan.start, x: &x.plan.start, image: level.image };
         match source {
@@ -148,7 +148,7 @@ impl Images {
     }
 
     /// Both kernels of a group of pairs.
-    pub(super) fn group<T: Float, const M: usize>(&self, sides: Two<T, M>) -> Result<[[T; LANES]; 2], SeriesTooLong> {
+    pub(super) fn group<T: Float, const M: usize, const L: usize>(&self, sides: Two<T, M, L>) -> Result<[[T; L]; 2], SeriesTooLong> {
         let mut source = None;
         for level in &self.levels {
             let mut plane = self.pooled(level, sides, source.as_ref())?;

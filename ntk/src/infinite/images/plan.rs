@@ -25,6 +25,8 @@ pub(super) struct Taps {
     sources: usize,
     /// See [`runs`](Self::runs).
     runs: Vec<(Range<usize>, usize)>,
+    /// See [`neighbours`](Self::neighbours).
+    neighbours: Vec<(usize, usize)>,
     /// See [`threes`](Self::threes).
     threes: Option<Vec<[usize; 3]>>,
     /// See [`until`](Self::until), [`alive`](Self::alive) and [`keeps_ahead`](Self::keeps_ahead).
@@ -56,6 +58,12 @@ impl Taps {
     #[inline(always)]
     pub(super) fn runs(&self) -> &[(Range<usize>, usize)] {
         &self.runs
+    }
+
+    /// Starts and lengths of the pairs behind a layer that are neighbours in both images, one after the other.
+    #[inline(always)]
+    pub(super) fn neighbours(&self) -> &[(usize, usize)] {
+        &self.neighbours
     }
 
     /// The lists of all pairs, filled up to three by [`NONE`], if none is longer.
@@ -116,7 +124,7 @@ impl Taps {
         };
         let threes = (0..len).map(three).collect();
         let keeps_ahead = until.iter().enumerate().all(|(k, &until)| until > k);
-        Taps { runs, threes, until, alive, keeps_ahead, starts, from, sources }
+        Taps { runs, neighbours: Vec::new(), threes, until, alive, keeps_ahead, starts, from, sources }
     }
 
     /// Picks the pairs of a list out of a larger one.
@@ -131,7 +139,14 @@ impl Taps {
             sources(pair, &mut |source| from.extend(before.binary_search_by_key(&key(&source), key)));
             starts.push(from.len());
         }
-        Taps::of_lists(starts, from, before.len())
+        let mut neighbours: Vec<(usize, usize)> = Vec::new();
+        for (k, pair) in behind.iter().enumerate() {
+            match neighbours.last_mut() {
+                Some((start, len)) if *pair == behind[*start].map(|place| place + *len) => *len += 1,
+                Some(_) | None => neighbours.push((k, 1)),
+            }
+        }
+        Taps { neighbours, ..Taps::of_lists(starts, from, before.len()) }
     }
 }
 

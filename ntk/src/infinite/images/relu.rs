@@ -39,8 +39,6 @@ pub(super) struct Rows<T, const L: usize> {
     all_before: bool,
     /// The sum of more than three rows.
     many: [Vec<Lanes<T, L>>; 2],
-    /// Starts and lengths of pairs of neighbours along the width, one after the other, in both images.
-    runs: Vec<(usize, usize)>,
 }
 
 impl<T: Float, const L: usize> Rows<T, L> {
@@ -57,13 +55,6 @@ impl<T: Float, const L: usize> Rows<T, L> {
         for many in &mut self.many {
             many.resize(width.max(many.len()), [T::ZERO; L]);
         }
-        self.runs.clear();
-        for (x, pair) in places.x.iter().enumerate() {
-            match self.runs.last_mut() {
-                Some((start, len)) if *pair == places.x[*start].map(|place| place + *len) => *len += 1,
-                Some(_) | None => self.runs.push((x, 1)),
-            }
-        }
     }
 }
 
@@ -74,7 +65,7 @@ impl<T: Float, const M: usize, const L: usize> Kernel for AffineRelu<'_, T, M, L
         let (coefficients, first) = (Coefficients::new(self.linear, self.affine), self.first);
         let ([down, across], (k, theta)) = (self.taps, (self.k, self.theta));
         let (width, source_width) = (self.places.x.len(), across.sources());
-        let Rows { sums: [k_sums, theta_sums], slots, all_before, many: [k_many, theta_many], runs } = self.memory;
+        let Rows { sums: [k_sums, theta_sums], slots, all_before, many: [k_many, theta_many] } = self.memory;
         let (slots, all_before, (one, two)) = (*slots, *all_before, self.norms);
         let mut summed = 0;
         for (y, place) in self.places.y.iter().enumerate() {
@@ -108,7 +99,7 @@ impl<T: Float, const M: usize, const L: usize> Kernel for AffineRelu<'_, T, M, L
             let (k0, theta0) = if down.threes().is_some() { (k0, theta0) } else { (&k_many[..width], &theta_many[..width]) };
             let (row_p, row_q) = (place[0] * self.places.width, place[1] * self.places.width);
             let (k_out, theta_out) = (&mut k[y * width..][..width], &mut theta[y * width..][..width]);
-            for &(start, len) in runs.iter() {
+            for &(start, len) in across.neighbours() {
                 let [p, q] = self.places.x[start];
                 let (p, q) = (row_p + p, row_q + q);
                 let norms1 = [&one.inverse[p..][..len], &one.root[p..][..len], &one.variance[p..][..len]];

@@ -15,6 +15,9 @@ const TILE: usize = 128;
 /// Images one after the other that a block of others stays in a cache for.
 const ROWS: usize = 32;
 
+/// So many pairs, or fewer, take narrower lanes.
+const FEW: usize = 4;
+
 /// i, j, K and Θ.
 type Pair<T> = (usize, usize, T, T);
 
@@ -153,7 +156,10 @@ impl Images {
         let rest = rest.filter(|&(i, b)| tile.lanes(i, b).len() < least);
         let pairs: Vec<_> = rest.flat_map(|(i, b)| tile.lanes(i, b).map(move |j| (i, j))).collect();
         for pairs in pairs.chunks(batch * LANES) {
-            finish(pairs.par_chunks(LANES).map(|pairs| self.packed(tile, pairs)).collect())?;
+            let packed = |pairs: &[(usize, usize)]| {
+                if pairs.len() > FEW { self.packed::<T, LANES>(tile, pairs) } else { self.packed::<T, FEW>(tile, pairs) }
+            };
+            finish(pairs.par_chunks(LANES).map(packed).collect())?;
         }
         Ok(())
     }
@@ -174,13 +180,13 @@ impl Images {
     }
 
     /// Any pairs of a tile, at most one for each lane.
-    fn packed<T: Float>(&self, tile: &Tile<T>, pairs: &[(usize, usize)]) -> Result<Vec<Pair<T>>, SeriesTooLong> {
+    fn packed<T: Float, const L: usize>(&self, tile: &Tile<T>, pairs: &[(usize, usize)]) -> Result<Vec<Pair<T>>, SeriesTooLong> {
         // Lanes beyond the last pair have it again.
         let pair = |l: usize| pairs[l.min(pairs.len() - 1)];
         let (rows, columns) = (tile.rows.start, tile.columns.start);
-        let one: Side<T, LANES> =
-            Side::gather(std::array::from_fn(|l| (&tile.one[(pair(l).0 - rows) / LANES], (pair(l).0 - rows) % LANES)));
-        let two = Side::gather(std::array::from_fn(|l| (&tile.two[(pair(l).1 - columns) / LANES], (pair(l).1 - columns) % LANES)));
+        let one: Side<T, L> = Side::gather(std::array::from_fn(|l| (&tile.one[(pair(l).0 - rows) / LANES], (pair(l).0 - rows) % LANES)));
+        let two: Side<T, L> =
+            Side::gather(std::array::from_fn(|l| (&tile.two[(pair(l).1 - columns) / LANES], (pair(l).1 - columns) % LANES)));
         let [k, theta] = self.group((&one, &two))?;
         Ok(pairs.iter().enumerate().map(|(l, &(i, j))| (i, j, k[l], theta[l])).collect())
     }
