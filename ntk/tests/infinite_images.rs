@@ -371,9 +371,15 @@ fn black_images_are_exact() {
         assert!(k.nngp.iter().chain(&k.ntk).all(|k| k.is_finite()), "{:?}", network.layers());
     }
     // Without a bias nothing comes out, and relu has the slope 0 at 0.
-    let network = Network::new([5, 4, 3], [hidden([3, 3]).without_bias(), relu(), flatten(), dense(1).without_bias()]).unwrap();
-    let k = evaluate(&network, &[0.0; D], Some(&some(3)));
-    assert!(k.nngp.iter().chain(&k.ntk).all(|&k| k == 0.0));
+    let network = |first: Layer| Network::new([5, 4, 3], [first, relu(), flatten(), dense(1).without_bias()]).unwrap();
+    // In the standard parameterization one that is 0 has a gradient.
+    let standard = network(hidden([3, 3]).std(1.3, 0.0)).parameterized(Parameterization::Standard);
+    for network in [network(hidden([3, 3]).without_bias()), standard] {
+        let k = evaluate(&network, &[0.0; D], Some(&some(3)));
+        assert!(k.nngp.iter().chain(&k.ntk).all(|&k| k == 0.0), "{:?}", network.layers());
+        let k = evaluate(&network, &[0.0; D], Some(&single(&some(3))));
+        assert!(k.nngp.iter().chain(&k.ntk).all(|&k| k == 0.0), "{:?}", network.layers());
+    }
 }
 
 #[test]
