@@ -406,6 +406,29 @@ fn near_images_keep_their_digits() {
 }
 
 #[test]
+fn near_images_agree_with_the_slow_recursion() {
+    // What it reads off a rounded K12 is good to ε/h there.
+    let c = || hidden([3, 3]);
+    let branches: [Vec<Layer>; 3] = [
+        vec![c(), residual([relu(), c()]), relu(), c(), relu(), global_avg_pool(), dense(1)],
+        vec![c(), residual_with_shortcut([relu(), c().std(0.4, 0.7)], [conv(6, [1, 1]).std(1.5, 0.1)]), relu(), flatten(), dense(1)],
+        vec![c(), avg_pool([2, 2]), relu(), c(), relu(), flatten(), dense(1)],
+    ];
+    for layers in branches {
+        let network = Network::new([5, 4, 3], layers).unwrap();
+        let (x, u): (Vec<f64>, Vec<f64>) = (normals(7, 0, D), normals(8, 0, D));
+        for h in [1e-1, 1e-2, 1e-3, 1e-4] {
+            let y: Vec<f64> = x.iter().zip(&u).map(|(x, u)| x + h * u).collect();
+            let (found, wanted) = (evaluate(&network, &x, Some(&y)), kernels(&network, &x, &y));
+            for (found, wanted) in [(found.nngp[0], wanted[0]), (found.ntk[0], wanted[1])] {
+                let off = (found / wanted - 1.0).abs();
+                assert!(off <= 1e-13 + 3e-15 / h, "h = {h:e}: {found} and {wanted} in {:?}", network.layers());
+            }
+        }
+    }
+}
+
+#[test]
 fn the_layout_of_images_does_not_matter() {
     let layers = [hidden([3, 2]), relu(), hidden([2, 3]).stride([2, 1]), gelu(), flatten(), dense(1)];
     let (last, first) = (Network::new([5, 4, 3], layers.clone()).unwrap(), Network::nchw([3, 5, 4], layers).unwrap());
