@@ -5,13 +5,9 @@ use rayon::iter::ParallelExtend;
 /// Bytes from which on it is worth asking.
 const LARGE: usize = 1 << 22;
 
-/// Asks the system, where it is Linux, to back memory by pages of 2 MiB when it is first written to. Working memory that is used once costs
-/// a fault for each page, and 512 small ones take longer than a large one. Nothing but the time shows, and less than 4 MiB are left alone.
-pub fn in_large_pages<T>(memory: &[T]) {
-    advise(memory);
-}
-
-/// [`in_large_pages`], of memory that need not be initialized.
+/// Asks the system, where it is Linux, to back memory by pages of 2 MiB when it is first written to. Memory that is used once costs a fault
+/// for each page, and 512 small ones take longer than a large one. Nothing but the time shows, and less than 4 MiB are left alone. The memory
+/// need not be initialized.
 fn advise<T>(memory: &[T]) {
     let bytes = size_of_val(memory);
     if bytes < LARGE {
@@ -41,7 +37,8 @@ const FRESH: usize = 1 << 25;
 /// Bytes from which on threads share the work of filling memory.
 const SHARED: usize = 1 << 20;
 
-/// `n` times `zero`, [in large pages](in_large_pages). A thread outside of the pool, which waits for the pool, has it fill what is large.
+/// `n` times `zero`, from 4 MiB on in pages of 2 MiB where the system is Linux, as memory that is used once costs a fault for each page. A thread
+/// outside of the pool of threads has the pool fill what is large.
 pub fn zeros<T: Copy + Send + Sync>(zero: T, n: usize) -> Vec<T> {
     let bytes = n.saturating_mul(size_of::<T>());
     if (SHARED..FRESH).contains(&bytes) {
@@ -55,7 +52,7 @@ pub fn zeros<T: Copy + Send + Sync>(zero: T, n: usize) -> Vec<T> {
         return memory;
     }
     let memory = vec![zero; n];
-    in_large_pages(&memory);
+    advise(&memory);
     memory
 }
 
@@ -65,9 +62,9 @@ mod tests {
     fn memory_keeps_its_contents() {
         let mut memory = vec![0.0_f32; 3 << 20];
         memory[5] = 1.0;
-        super::in_large_pages(&memory);
+        super::advise(&memory);
         assert_eq!((memory[4], memory[5], memory[(3 << 20) - 1]), (0.0, 1.0, 0.0));
-        super::in_large_pages::<f64>(&[]);
+        super::advise::<f64>(&[]);
         for n in [0, 7, 1 << 20, 1 << 23] {
             let memory = super::zeros(0.0_f32, n);
             assert!(memory.len() == n && memory.iter().all(|x| x.to_bits() == 0));

@@ -32,7 +32,7 @@
 //! **Levels.** The highest [`Level`] of the CPU is chosen at run time; the environment variable `TANGENTS_SIMD` (`portable`,
 //! `avx2`, `avx512`) chooses another, and functions that end in `_at` take one.
 //!
-//! **Memory.** [`in_large_pages`] asks for pages of 2 MiB, [`zeros`] gives zeros in them, and [`lend`] working memory that a thread keeps
+//! **Memory.** [`zeros`] gives zeros in pages of 2 MiB, and [`lend`] working memory that a thread keeps
 //! when it is [given back](give_back).
 //!
 //! **Unsafe code** is where a view forms an element's address (`mat`), where vectors are loaded and stored (`vector`, `tile`,
@@ -71,7 +71,7 @@ pub use gram::{
     BlockMap, Factors, Term, gram, gram_at, gram_hadamard, gram_hadamard_at, gram_hadamard_symmetric, gram_hadamard_symmetric_at,
     gram_panels, gram_then, gram_then_at,
 };
-pub use huge::{in_large_pages, zeros};
+pub use huge::zeros;
 pub use level::{Avx2, Avx512, Kernel, Level, NoSuchLevel};
 pub use map::{acos_sin, acos_sin_at, map, map_affine, map_affine_at, map_at, slope, slope_at};
 pub use mat::{Mat, MatMut};

@@ -33,7 +33,7 @@ impl<T> Pool<T> {
 const KEPT: usize = 1 << 28;
 
 /// At least `len` numbers of working memory, whatever they are: of what this thread has [given back](give_back) if some of it fits and is not
-/// more than twice as long, else new [in large pages](crate::in_large_pages). Memory that is used again and again costs no faults of pages.
+/// more than twice as long, else new, as [`zeros`](crate::zeros) makes it. Memory that is used again and again costs no faults of pages.
 ///
 /// ```
 /// let mut memory = simd::lend::<f32>(1000);

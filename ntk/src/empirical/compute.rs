@@ -6,7 +6,7 @@ use super::plan::{Orders, Plan, Planned, planned};
 use super::reduce::{Kernel, Outputs};
 use super::request::{EmpiricalError, Request, Tile};
 use super::structured::{Structure, Workers};
-use super::tiles::{self, Column, Row, Steps, bands, blocks};
+use super::tiles::{Column, Steps, Tiling, bands, blocks};
 use super::uses::{Recorder, Survey};
 use super::{Function, Real, Strategy, number, products, zeros};
 use autodiff::{Refusal, Tape, Var};
@@ -93,15 +93,16 @@ pub fn kernel<T: Real>(
         return Ok(kernel);
     }
     let n2 = kernel.n2;
-    let rows = tiles::rows(n1, x2.map(|_| n2), &plan, kept, survey.outputs);
+    let right = x2.unwrap_or(x1);
+    let tiling = Tiling::new(n1, x2.map(|_| n2), plan.strategy, plan.tile(), kept, survey.outputs);
     let mut engine = Engine::new(recorder, &survey, &orders, &plan, kept);
-    let mut steps = Steps::new(&plan, &rows, &mut progress);
+    let mut steps = Steps::new(&plan, &tiling, &mut progress);
     let mut tile = Vec::new();
-    for Row { examples: r, outputs: above, tiles } in &rows {
+    for row in tiling.rows() {
+        let (r, above) = (&row.examples, &row.outputs);
         let left = engine.prepare(of(x1, n1, r), r.len(), above.clone(), &mut steps)?;
-        for Column { examples: c, outputs: beside, same } in tiles {
-            let right = x2.unwrap_or(x1);
-            let other = if *same { None } else { Some(engine.prepare(of(right, n2, c), c.len(), beside.clone(), &mut steps)?) };
+        for Column { examples: c, outputs: beside, same } in row.tiles() {
+            let other = if same { None } else { Some(engine.prepare(of(right, n2, &c), c.len(), beside.clone(), &mut steps)?) };
             let sides = (&left, other.as_ref().unwrap_or(&left));
             let (sizes, outputs) = ([r.len(), c.len()], [above.clone(), beside.clone()]);
             let whole = (above.len() == survey.outputs && beside.len() == survey.outputs) || matches!(kept, Outputs::Trace | Outputs::Sum);
@@ -109,14 +110,14 @@ pub fn kernel<T: Real>(
                 let m = kept.entries(survey.outputs);
                 let stride = n2 * m;
                 let target = Target { data: &mut kernel.values[r.start * stride + c.start * m..], stride };
-                engine.contract(sides, sizes, *same, outputs, target, &mut steps)?;
+                engine.contract(sides, sizes, same, outputs, target, &mut steps)?;
             } else {
                 let m = kept.entries_of(above.len(), beside.len());
                 tile.clear();
                 tile.resize(r.len() * c.len() * m, number(0.0));
                 let target = Target { data: &mut tile, stride: c.len() * m };
-                engine.contract(sides, sizes, *same, outputs, target, &mut steps)?;
-                place(&mut kernel, (r, c), (above.clone(), beside.clone()), &tile);
+                engine.contract(sides, sizes, same, outputs, target, &mut steps)?;
+                place(&mut kernel, (r, &c), (above.clone(), beside.clone()), &tile);
             }
         }
     }

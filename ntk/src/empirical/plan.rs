@@ -2,8 +2,8 @@
 
 use super::cost::{self, Cost, Machine, Sizes};
 use super::memory::Planner;
-use super::reduce::Outputs;
 use super::request::{EmpiricalError, Request, Tile};
+use super::tiles::Tiling;
 use super::uses::{Recorder, Survey, Use};
 use super::{Function, Real, Strategy, uses};
 
@@ -89,6 +89,10 @@ pub struct Plan {
 }
 
 impl Plan {
+    pub(super) fn tile(&self) -> Tile {
+        Tile { examples: self.examples, outputs: self.outputs }
+    }
+
     /// Everything together.
     pub fn cost(&self) -> Cost {
         self.recording + self.parameters.iter().map(|p| p.cost).sum()
@@ -102,14 +106,7 @@ impl Planner<'_> {
     fn plan(&self, tile: Tile, compared: Vec<(Strategy, f64)>) -> Plan {
         let machine = Machine::usual(self.number, self.threads);
         let (rows, columns) = (self.n1.div_ceil(tile.examples), self.n2.unwrap_or(self.n1).div_ceil(tile.examples));
-        let groups = self.survey.outputs.max(1).div_ceil(tile.outputs);
         let pairs = if self.n2.is_none() { rows * (rows + 1) / 2 } else { rows * columns };
-        let repeated = match (self.kept, self.strategy) {
-            (Outputs::Full, Strategy::Products) => groups,
-            (Outputs::Full, Strategy::Auto | Strategy::Jacobian | Strategy::Structured) => groups * groups,
-            (Outputs::Trace | Outputs::Diagonal, _) => groups,
-            (Outputs::Sum, _) => 1,
-        };
         let mut sizes = Sizes::new(self.n1, self.n2, self.kept, self.survey.outputs, self.number);
         // Every tile along the columns is made ready again for every tile along the rows.
         let again = if self.n2.is_none() { (pairs - rows) as f64 } else { pairs.saturating_sub(columns) as f64 };
@@ -141,7 +138,7 @@ impl Planner<'_> {
             recording,
             examples: tile.examples,
             outputs: tile.outputs,
-            tiles: pairs * repeated,
+            tiles: Tiling::new(self.n1, self.n2, self.strategy, tile, self.kept, self.survey.outputs).len(),
             memory: self.bytes(tile),
             least: self.least(),
             compared,

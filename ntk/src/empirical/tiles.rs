@@ -3,13 +3,28 @@
 use super::Strategy;
 use super::plan::{Order, Plan};
 use super::reduce::Outputs;
+use super::request::Tile;
 use std::ops::Range;
 
-/// Examples and outputs along the rows of some tiles, and along the columns of each.
-pub(super) struct Row {
+/// How a kernel is cut into tiles, of which there may be too many for a list.
+pub(super) struct Tiling {
+    /// Examples along the rows and along the columns.
+    above: Vec<Range<usize>>,
+    right: Vec<Range<usize>>,
+    /// Outputs along the rows, with the groups of outputs that they meet along the columns.
+    outputs: Vec<(Range<usize>, Range<usize>)>,
+    groups: Vec<Range<usize>>,
+    /// Whether the examples are the same, and tiles below the diagonal are left out.
+    symmetric: bool,
+}
+
+/// Examples and outputs along the rows of some tiles.
+pub(super) struct Row<'t> {
     pub(super) examples: Range<usize>,
     pub(super) outputs: Range<usize>,
-    pub(super) tiles: Vec<Column>,
+    right: &'t [Range<usize>],
+    beside: &'t [Range<usize>],
+    symmetric: bool,
 }
 
 /// Examples and outputs along the columns of a tile.
@@ -20,37 +35,52 @@ pub(super) struct Column {
     pub(super) same: bool,
 }
 
-/// All tiles of a kernel of `n1` examples with `n2`, or of `n1` with themselves: then those on and above the diagonal.
-pub(super) fn rows(n1: usize, n2: Option<usize>, plan: &Plan, kept: Outputs, outputs: usize) -> Vec<Row> {
-    let (above, right) = (blocks(n1, plan.examples), blocks(n2.unwrap_or(n1), plan.examples));
-    let every = 0..outputs;
-    let groups = if kept == Outputs::Sum { vec![every.clone()] } else { blocks(outputs, plan.outputs) };
-    // Of these outputs along the rows, and of these along the columns.
-    let groups: Vec<(Range<usize>, &[Range<usize>])> = match (kept, plan.strategy) {
-        (Outputs::Full, Strategy::Products) => vec![(every, &groups)],
-        (Outputs::Full, Strategy::Auto | Strategy::Jacobian | Strategy::Structured) => {
-            groups.iter().map(|g| (g.clone(), &groups[..])).collect()
-        }
-        (Outputs::Trace | Outputs::Diagonal | Outputs::Sum, _) => {
-            groups.iter().enumerate().map(|(i, g)| (g.clone(), &groups[i..=i])).collect()
-        }
-    };
-    let mut rows = Vec::new();
-    for (outputs, beside) in groups {
-        for (i, examples) in above.iter().enumerate() {
-            let mut tiles = Vec::new();
-            for (j, columns) in right.iter().enumerate().skip(if n2.is_none() { i } else { 0 }) {
-                let column = |b: &Range<usize>| Column {
-                    examples: columns.clone(),
-                    outputs: b.clone(),
-                    same: n2.is_none() && i == j && outputs == *b,
-                };
-                tiles.extend(beside.iter().map(column));
+impl Tiling {
+    /// Of a kernel of `n1` examples with `n2`, or of `n1` with themselves.
+    pub(super) fn new(n1: usize, n2: Option<usize>, strategy: Strategy, tile: Tile, kept: Outputs, outputs: usize) -> Self {
+        let every = 0..outputs;
+        let groups = if kept == Outputs::Sum { vec![every.clone()] } else { blocks(outputs, tile.outputs) };
+        let meets = match (kept, strategy) {
+            (Outputs::Full, Strategy::Products) => vec![(every, 0..groups.len())],
+            (Outputs::Full, Strategy::Auto | Strategy::Jacobian | Strategy::Structured) => {
+                groups.iter().map(|g| (g.clone(), 0..groups.len())).collect()
             }
-            rows.push(Row { examples: examples.clone(), outputs: outputs.clone(), tiles });
-        }
+            (Outputs::Trace | Outputs::Diagonal | Outputs::Sum, _) => {
+                groups.iter().enumerate().map(|(i, g)| (g.clone(), i..i + 1)).collect()
+            }
+        };
+        let (above, right) = (blocks(n1, tile.examples), blocks(n2.unwrap_or(n1), tile.examples));
+        Tiling { above, right, outputs: meets, groups, symmetric: n2.is_none() }
     }
-    rows
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.outputs.iter().flat_map(move |(outputs, meets)| {
+            self.above.iter().enumerate().map(move |(i, examples)| Row {
+                examples: examples.clone(),
+                outputs: outputs.clone(),
+                right: &self.right[if self.symmetric { i } else { 0 }..],
+                beside: &self.groups[meets.clone()],
+                symmetric: self.symmetric,
+            })
+        })
+    }
+
+    /// The number of tiles.
+    pub(super) fn len(&self) -> usize {
+        self.rows().map(|row| row.right.len() * row.beside.len()).sum()
+    }
+}
+
+impl Row<'_> {
+    pub(super) fn tiles(&self) -> impl Iterator<Item = Column> {
+        self.right.iter().flat_map(move |examples| {
+            self.beside.iter().map(move |outputs| Column {
+                examples: examples.clone(),
+                outputs: outputs.clone(),
+                same: self.symmetric && self.examples == *examples && self.outputs == *outputs,
+            })
+        })
+    }
 }
 
 pub(super) fn blocks(n: usize, block: usize) -> Vec<Range<usize>> {
@@ -98,13 +128,13 @@ pub(super) struct Steps<'p> {
 
 impl<'p> Steps<'p> {
     /// Of a kernel in these tiles.
-    pub(super) fn new(plan: &Plan, rows: &[Row], progress: &'p mut dyn FnMut(usize, usize)) -> Self {
+    pub(super) fn new(plan: &Plan, tiling: &Tiling, progress: &'p mut dyn FnMut(usize, usize)) -> Self {
         let (mut prepared, mut contracted) = (0, 0);
-        for Row { examples, outputs, tiles } in rows {
-            prepared += examples.len() * outputs.len();
-            for column in tiles {
+        for row in tiling.rows() {
+            prepared += row.examples.len() * row.outputs.len();
+            for column in row.tiles() {
                 prepared += if column.same { 0 } else { column.examples.len() * column.outputs.len() };
-                contracted += pairs(examples.len(), column.examples.len(), column.same) * outputs.len() * column.outputs.len();
+                contracted += pairs(row.examples.len(), column.examples.len(), column.same) * row.outputs.len() * column.outputs.len();
             }
         }
         Self::of(plan, prepared, contracted, progress)
@@ -167,4 +197,40 @@ impl<'p> Steps<'p> {
 
 fn pairs(n1: usize, n2: usize, same: bool) -> usize {
     if same { n1 * (n1 + 1) / 2 } else { n1 * n2 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_counted_and_cover_every_pair_once() {
+        for kept in Outputs::ALL {
+            for strategy in [Strategy::Jacobian, Strategy::Products, Strategy::Structured] {
+                for (n1, n2, examples) in [(5, None, 2), (5, Some(3), 2), (4, None, 9), (0, Some(3), 1)] {
+                    let tiling = Tiling::new(n1, n2, strategy, Tile { examples, outputs: 2 }, kept, 3);
+                    let mut met = std::collections::BTreeMap::new();
+                    for row in tiling.rows() {
+                        for column in row.tiles() {
+                            for (r, c, _) in bands(row.examples.len(), column.examples.len(), 1, column.same) {
+                                for (i, j) in r.flat_map(|i| c.clone().map(move |j| (i, j))) {
+                                    let pair = (row.examples.start + i, column.examples.start + j);
+                                    let outputs = (row.outputs.clone(), column.outputs.clone());
+                                    *met.entry((pair, outputs.0.start, outputs.1.start)).or_insert(0) += 1;
+                                }
+                            }
+                        }
+                    }
+                    let what = format!("{kept:?}, {strategy:?}, {n1}, {n2:?}, {examples}");
+                    assert_eq!(tiling.rows().map(|row| row.tiles().count()).sum::<usize>(), tiling.len(), "{what}");
+                    assert!(met.values().all(|&times| times == 1), "{what}: {met:?}");
+                    for (i, j) in (0..n1).flat_map(|i| (0..n2.unwrap_or(n1)).map(move |j| (i, j))) {
+                        if n2.is_some() || i <= j {
+                            assert!(met.keys().any(|&(pair, ..)| pair == (i, j)), "{what}: {i}, {j} is missing");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

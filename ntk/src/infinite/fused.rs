@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use simd::lane::Arith;
 use simd::{Float, Kernel, Level};
 
-/// Pairs of a group: several vectors, so that none waits for the root of another.
+/// Pairs of a group: several vectors, so that none waits for the root of another, and few enough that what is carried stays in registers.
 const GROUP: usize = 32;
 
 type Lanes<T> = [T; GROUP];
