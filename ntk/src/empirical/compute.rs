@@ -307,14 +307,14 @@ pub fn diagonal<T: Real>(
 }
 
 /// The norm of the gradient of every output of every example with respect to the parameters, `[N, O]`: `√Σ_p η_p |∂f_a(x_i)/∂θ_p|²`, the
-/// root of the [diagonal] of the kernel, without the rest of it.
+/// root of the [diagonal] of the kernel, without the rest of it. `progress` hears how far the work is, as in [`kernel`].
 ///
 /// ```
 /// use ntk::{Finite, Request, gradient_norms};
 /// let network = nn::Network::new([2], [nn::dense(1).without_bias()])?;
 /// let f = Finite { network: &network, parameters: &[vec![3.0_f64, 4.0]] };
 /// // ∂z/∂W = x/√2.
-/// let norms = gradient_norms(&f, &[1.0, 7.0], &Request::default())?;
+/// let norms = gradient_norms(&f, &[1.0, 7.0], &Request::default(), |_, _| ())?;
 /// assert!((norms[0] - 5.0).abs() < 1e-14);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -325,8 +325,13 @@ pub fn diagonal<T: Real>(
 /// # Panics
 /// As [`kernel`].
 #[track_caller]
-pub fn gradient_norms<T: Real>(f: &impl Function<T>, x: &[T], request: &Request) -> Result<Vec<T>, EmpiricalError> {
+pub fn gradient_norms<T: Real>(
+    f: &impl Function<T>,
+    x: &[T],
+    request: &Request,
+    progress: impl FnMut(usize, usize),
+) -> Result<Vec<T>, EmpiricalError> {
     let request = Request { outputs: Outputs::Diagonal, ..request.clone() };
-    let squares = diagonal(f, x, &request, |_, _| ())?;
+    let squares = diagonal(f, x, &request, progress)?;
     Ok(squares.into_iter().map(|s| autodiff::Scalar::sqrt(s)).collect())
 }

@@ -2,7 +2,7 @@
 
 use super::hermite::SeriesTooLong;
 use super::images::{Images, Precision};
-use super::inputs::{Inputs, row};
+use super::inputs::{Inputs, both};
 use super::rows::Strip;
 use super::stage::{Affine, Stage};
 use super::{Body, InfiniteKernel, Kernels};
@@ -151,7 +151,7 @@ fn block<T: Float>(stages: &[Stage<Affine>], one: &Inputs<T>, block: Range<usize
     rows.with_max_len(4).for_each_init(Strip::default, |strip, (k, (nngp, ntk))| {
         let i = block.start + k;
         let from = if symmetric { i } else { 0 };
-        row(strip, stages, one, i, two, from..n2, &mut nngp[from..], &mut ntk[from..]);
+        both(strip, stages, (one, i), (two, from), &mut nngp[from..], &mut ntk[from..]);
     });
     if symmetric {
         // The columns before: row j of the kernel at the columns of the block, turned over.
@@ -161,7 +161,7 @@ fn block<T: Float>(stages: &[Stage<Affine>], one: &Inputs<T>, block: Range<usize
         let columns = turned.nngp.par_chunks_mut(n1).zip(turned.ntk.par_chunks_mut(n1)).enumerate();
         columns.with_max_len(4).for_each_init(Strip::default, |strip, (j, (nngp, ntk))| {
             let from = j.max(first) - first;
-            row(strip, stages, one, j, one, first + from..end, &mut nngp[from..], &mut ntk[from..]);
+            both(strip, stages, (one, j), (one, first + from), &mut nngp[from..], &mut ntk[from..]);
         });
         for k in 0..n1 {
             for j in 0..first + k {

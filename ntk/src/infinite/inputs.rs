@@ -7,10 +7,9 @@ use super::rows::{Pairs, Strip};
 use super::stage::{Affine, Stage};
 use rayon::prelude::*;
 use simd::{Float, Level, Mat};
-use std::ops::Range;
 
 /// Columns that go through all layers together: their state stays in a core's first cache.
-pub(super) const STRIP: usize = 512;
+const STRIP: usize = 512;
 
 /// Numbers of the widest vector.
 pub(super) const LANES: usize = 16;
@@ -19,25 +18,37 @@ pub(super) const LANES: usize = 16;
 /// product costs less than two digits.
 const NEARLY_PARALLEL: f64 = 0.99;
 
-/// The pairs of row `i` of `one` with rows `j` of `two`: from the products of their directions in `nngp` to both kernels. The strip is memory
-/// that is used again.
+/// The pairs of row `i` of `one` with rows of `two` from `first` on, whose directions have these products: `write` gets some of them behind all
+/// layers, and their products, in whose place what is wanted may be written. The strip is memory that is used again.
 pub(super) fn row<T: Float>(
     strip: &mut Strip<T>,
     stages: &[Stage<Affine>],
-    one: &Inputs<T>,
-    i: usize,
-    two: &Inputs<T>,
-    j: Range<usize>,
+    (one, i): (&Inputs<T>, usize),
+    (two, first): (&Inputs<T>, usize),
+    products: &mut [T],
+    mut write: impl FnMut(&Strip<T>, &Pairs<T>, &mut [T]),
+) {
+    for (start, products) in (first..).step_by(STRIP).zip(products.chunks_mut(STRIP)) {
+        let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + products.len() };
+        start_strip(strip, one, i, two, start, products);
+        strip.through(stages, &pairs);
+        write(strip, &pairs, products);
+    }
+}
+
+/// [`row`], from the products of the directions in `nngp` to both kernels.
+pub(super) fn both<T: Float>(
+    strip: &mut Strip<T>,
+    stages: &[Stage<Affine>],
+    one: (&Inputs<T>, usize),
+    (two, first): (&Inputs<T>, usize),
     nngp: &mut [T],
     ntk: &mut [T],
 ) {
-    for (start, (nngp, ntk)) in j.step_by(STRIP).zip(nngp.chunks_mut(STRIP).zip(ntk.chunks_mut(STRIP))) {
-        let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + nngp.len() };
-        start_strip(strip, one, i, two, start, nngp);
-        strip.through(stages, &pairs);
-        strip.nngp(&pairs, nngp);
-        strip.ntk(ntk);
-    }
+    row(strip, stages, one, (two, first), nngp, |strip, pairs, nngp| {
+        strip.nngp(pairs, nngp);
+        strip.ntk(&mut ntk[pairs.j.start - first..pairs.j.end - first]);
+    });
 }
 
 /// Inputs as their directions `x/√(x·x/d)` and norms. A row of zeros keeps the direction 0.
@@ -79,7 +90,7 @@ impl<T: Float> Inputs<T> {
 }
 
 /// The angles between the inputs, from the products of their directions: `sin²(t/2) = (1 − cos t)/2 = ‖x̂ − x̂'‖²/4d`.
-pub(super) fn start_strip<T: Float>(strip: &mut Strip<T>, one: &Inputs<T>, i: usize, two: &Inputs<T>, first: usize, products: &[T]) {
+fn start_strip<T: Float>(strip: &mut Strip<T>, one: &Inputs<T>, i: usize, two: &Inputs<T>, first: usize, products: &[T]) {
     let d = T::of(one.features as f64);
     let x = one.direction(i);
     let threshold = T::of(NEARLY_PARALLEL) * d;

@@ -18,7 +18,7 @@ mod stage;
 mod waves;
 
 use images::{Images, Precision};
-use inputs::{Inputs, mirror, row};
+use inputs::{Inputs, both, mirror};
 use nn::{Activation, Layout, Network};
 use rayon::prelude::*;
 use rows::{Pairs, Strip};
@@ -250,7 +250,7 @@ impl InfiniteKernel {
                 rows.with_max_len(4).for_each_init(Strip::default, |strip, (i, (nngp, ntk))| {
                     // Of a symmetric kernel one triangle.
                     let first = if two.is_some() { 0 } else { i };
-                    row(strip, stages, &one, i, other, first..n2, &mut nngp[first..], &mut ntk[first..]);
+                    both(strip, stages, (&one, i), (other, first), &mut nngp[first..], &mut ntk[first..]);
                 });
                 progress(pairs, pairs);
             }

@@ -1,6 +1,6 @@
 //! One of the two kernels, in one array.
 
-use super::inputs::{Inputs, LANES, STRIP, start_strip};
+use super::inputs::{Inputs, LANES, row};
 use super::rows::{Pairs, Strip};
 use super::{Body, InfiniteKernel, Kernels, SeriesTooLong};
 use rayon::prelude::*;
@@ -71,19 +71,14 @@ impl InfiniteKernel {
         let n2 = two.as_ref().map_or(n1, |two| two.rows);
         let mut kernel = simd::zeros(T::ZERO, n1.checked_mul(n2).expect("a kernel has no more entries than memory can hold"));
         let target = MatMut::new(&mut kernel, n1, n2);
-        let row = |strip: &mut Strip<T>, i: usize, two: &Inputs<T>, first: usize, kernel: &mut [T]| {
-            for (start, kernel) in (first..).step_by(STRIP).zip(kernel.chunks_mut(STRIP)) {
-                let pairs = Pairs { one: &one.norms, i, two: &two.norms, j: start..start + kernel.len() };
-                start_strip(strip, &one, i, two, start, kernel);
-                strip.through(stages, &pairs);
-                write(strip, &pairs, kernel);
-            }
+        let each = |strip: &mut Strip<T>, i: usize, two: &Inputs<T>, first: usize, kernel: &mut [T]| {
+            row(strip, stages, (&one, i), (two, first), kernel, &write);
         };
         match &two {
             Some(two) => {
                 product(one.directions(), two.directions().t(), Accumulate::Set, target);
                 let rows = kernel.par_chunks_mut(n2.max(1)).enumerate();
-                rows.with_max_len(4).for_each_init(Strip::default, |strip, (i, kernel)| row(strip, i, two, 0, kernel));
+                rows.with_max_len(4).for_each_init(Strip::default, |strip, (i, kernel)| each(strip, i, two, 0, kernel));
             }
             None => gram_then(one.directions(), target, &|rows, columns, mut block| {
                 let mut strip = Strip::default();
@@ -91,7 +86,7 @@ impl InfiniteKernel {
                     // From a whole vector on: what is below the diagonal does not count.
                     let first = (i.max(columns.start) / LANES * LANES).max(columns.start);
                     let kernel = block.row_mut(i - rows.start).expect("rows of a kernel have no gaps");
-                    row(&mut strip, i, &one, first, &mut kernel[first - columns.start..]);
+                    each(&mut strip, i, &one, first, &mut kernel[first - columns.start..]);
                 }
             }),
         }

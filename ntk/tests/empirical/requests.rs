@@ -97,7 +97,7 @@ fn the_diagonal_and_the_norms_are_those_of_the_kernel() {
             }
             close(&all[0], &wanted, &format!("{kept:?}"));
             assert!(all[0] == all[1] && all[0] == all[2], "{kept:?}");
-            let norms = gradient_norms(&f, &x, &Request { rates: rates.clone(), ..Request::default() }).unwrap();
+            let norms = gradient_norms(&f, &x, &Request { rates: rates.clone(), ..Request::default() }, |_, _| ()).unwrap();
             if kept == Outputs::Diagonal {
                 close(&norms, &wanted.iter().map(|w| w.sqrt()).collect::<Vec<_>>(), "norms");
             }

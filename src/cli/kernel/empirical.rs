@@ -47,7 +47,9 @@ pub(super) fn compute<T: Number>(
         return Ok(Done::Planned(Summary { text: table(&plan, network), json: as_json(&plan, network) }));
     }
     if more.gradient_norms {
-        let norms = ntk::gradient_norms(f, x1, &request).map_err(Failure::failed)?;
+        let stage = progress.stage("gradient norms", 1000);
+        let norms = ntk::gradient_norms(f, x1, &request, |done, _| stage.reach(done as u64)).map_err(Failure::failed)?;
+        stage.finish();
         return Ok(Done::Found(Found::of(vec![n1, o], norms)));
     }
     if more.diagonal_only {
