@@ -1,6 +1,7 @@
 //! The tests of kernels and predictions in one program, since each program compiles the tape again. Those of `empirical` are one of their own.
 
 mod ensemble;
+mod infinite_bits;
 mod infinite_images;
 mod infinite_laws;
 mod infinite_limits;

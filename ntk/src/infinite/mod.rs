@@ -24,6 +24,7 @@ use rayon::prelude::*;
 use rows::{Pairs, Strip};
 use simd::{Accumulate, Float, Mat, MatMut, gram, product};
 use stage::{Affine, Stage, closed, of_features, places, stages};
+use std::ops::Range;
 
 pub use dual::dual;
 pub use hermite::{SeriesTooLong, Smooth};
@@ -216,8 +217,8 @@ impl InfiniteKernel {
         self.try_evaluate_with(x1, x2, |_, _| ())
     }
 
-    /// [`try_evaluate`](Self::try_evaluate), with a callback that gets the number of pairs of inputs that are done and that of all. Of a network
-    /// of images it is called every tenth of a second or so, else once.
+    /// [`try_evaluate`](Self::try_evaluate), with a callback that gets the number of pairs of inputs that are done and that of all, every
+    /// tenth of a second or so.
     ///
     /// # Errors
     /// If the variance of a preactivation is too large for the series of a function that has one.
@@ -246,13 +247,21 @@ impl InfiniteKernel {
                     None => gram(one.directions(), Accumulate::Set, MatMut::new(&mut nngp, n1, n1)),
                 }
                 let other = two.as_ref().unwrap_or(&one);
-                let rows = nngp.par_chunks_mut(n2.max(1)).zip(ntk.par_chunks_mut(n2.max(1))).enumerate();
-                rows.with_max_len(4).for_each_init(Strip::default, |strip, (i, (nngp, ntk))| {
-                    // Of a symmetric kernel one triangle.
-                    let first = if two.is_some() { 0 } else { i };
-                    both(strip, stages, (&one, i), (other, first), &mut nngp[first..], &mut ntk[first..]);
-                });
-                progress(pairs, pairs);
+                // Of a symmetric kernel one triangle.
+                let from = |i: usize| if two.is_some() { 0 } else { i };
+                let (mut start, mut done) = (0, 0);
+                while start < n1 {
+                    let band = band(start..n1, n2 - from(start), activations(stages));
+                    let [k, theta] = [&mut nngp, &mut ntk].map(|all| &mut all[start * n2..band.end * n2]);
+                    let rows = k.par_chunks_mut(n2.max(1)).zip(theta.par_chunks_mut(n2.max(1))).enumerate();
+                    rows.with_max_len(4).for_each_init(Strip::default, |strip, (k, (nngp, ntk))| {
+                        let (i, first) = (start + k, from(start + k));
+                        both(strip, stages, (&one, i), (other, first), &mut nngp[first..], &mut ntk[first..]);
+                    });
+                    done += band.clone().map(|i| (n2 - from(i)) as u64).sum::<u64>();
+                    progress(done, pairs);
+                    start = band.end;
+                }
             }
             Body::Images(images) => {
                 let mut done = 0;
@@ -339,6 +348,16 @@ impl InfiniteKernel {
         self.network.layout() == Layout::Nchw
     }
 }
+
+/// The first of some rows of `columns` pairs or fewer: as many as take a tenth of a second or so.
+fn band(rows: Range<usize>, columns: usize, activations: u64) -> Range<usize> {
+    let evaluations = columns as u64 * activations.max(1);
+    let most = (EVALUATIONS / evaluations.max(1)).max(1);
+    rows.start..rows.end.min(rows.start.saturating_add(usize::try_from(most).unwrap_or(usize::MAX)))
+}
+
+/// Evaluations of activations between two calls with the progress: some milliseconds of ReLU, a tenth of a second of functions with a series.
+const EVALUATIONS: u64 = 1 << 23;
 
 fn activations(stages: &[Stage<Affine>]) -> u64 {
     stages

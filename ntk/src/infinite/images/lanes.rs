@@ -38,13 +38,13 @@ pub(super) fn row_sums<T: Float, const L: usize>(taps: &Taps, from: &[Lanes<T, L
     for (run, first) in taps.runs() {
         edge_sums(taps, done, run.start, from, to);
         done = run.end;
-        // Without a branch. Summed apart from where it goes: the compiler does not know that this is elsewhere.
-        for (to, from) in to[run.start..run.end].iter_mut().zip(from[*first..].windows(3)) {
-            let mut sum = [T::ZERO; L];
-            for l in 0..L {
-                sum[l] = from[0][l] + from[1][l] + from[2][l];
-            }
-            *to = sum;
+        // Without a branch, and over all lanes of the run as one row of numbers: of a loop over places with one over lanes in it some
+        // levels make gathers.
+        let to = to[run.start..run.end].as_flattened_mut();
+        let from = from[*first..][..run.len() + 2].as_flattened();
+        let (a, b, c) = (&from[..to.len()], &from[L..][..to.len()], &from[2 * L..][..to.len()]);
+        for i in 0..to.len() {
+            to[i] = a[i] + b[i] + c[i];
         }
     }
     edge_sums(taps, done, to.len(), from, to);
@@ -91,17 +91,26 @@ impl<T: Float, const L: usize> Kernel for ColumnSums<'_, T, L> {
     #[inline(always)]
     fn run<A: Arith>(self, _: A) {
         for (y, to) in self.to.chunks_exact_mut(self.width).enumerate() {
-            let taps = self.taps.of(y);
-            for (x, to) in to.iter_mut().enumerate() {
-                let mut sum = [T::ZERO; L];
-                for &tap in taps {
-                    let from = &self.from[tap * self.width + x];
-                    for l in 0..L {
-                        sum[l] += from[l];
-                    }
-                }
-                *to = sum;
-            }
+            add_rows(self.taps.of(y), |tap| tap * self.width, self.from, to);
+        }
+    }
+}
+
+/// The sum of rows that begin at `start` of each tap. All lanes of a row are one row of numbers, as in [`row_sums`].
+#[inline(always)]
+pub(super) fn add_rows<T: Float, const L: usize>(
+    taps: &[usize],
+    start: impl Fn(usize) -> usize,
+    rows: &[Lanes<T, L>],
+    sum: &mut [Lanes<T, L>],
+) {
+    let width = sum.len();
+    let sum = sum.as_flattened_mut();
+    sum.fill(T::ZERO);
+    for &tap in taps {
+        let row = &rows[start(tap)..][..width].as_flattened()[..sum.len()];
+        for i in 0..sum.len() {
+            sum[i] += row[i];
         }
     }
 }
@@ -121,9 +130,9 @@ impl<T: Float, const L: usize> Kernel for Weigh<'_, T, L> {
         let a = self.linear.scale;
         let Some(&Affine { w, b, alpha, gamma }) = self.linear.affine.as_ref() else {
             let a = T::of(a);
-            for lanes in self.k.iter_mut().chain(self.theta.iter_mut()) {
-                for l in 0..L {
-                    lanes[l] = a * lanes[l];
+            for numbers in [self.k, &mut self.theta[..]] {
+                for number in numbers.as_flattened_mut() {
+                    *number = a * *number;
                 }
             }
             return;
@@ -132,11 +141,9 @@ impl<T: Float, const L: usize> Kernel for Weigh<'_, T, L> {
         if self.theta.is_empty() {
             self.theta.resize(self.k.len(), [T::ZERO; L]);
         }
-        for (k, theta) in self.k.iter_mut().zip(self.theta.iter_mut()) {
-            for l in 0..L {
-                theta[l] = A::mul_add(ww, theta[l], A::mul_add(alpha, k[l], gamma));
-                k[l] = A::mul_add(ww, k[l], bb);
-            }
+        for (k, theta) in self.k.as_flattened_mut().iter_mut().zip(self.theta.as_flattened_mut()) {
+            *theta = A::mul_add(ww, *theta, A::mul_add(alpha, *k, gamma));
+            *k = A::mul_add(ww, *k, bb);
         }
     }
 }

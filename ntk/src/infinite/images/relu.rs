@@ -2,7 +2,7 @@
 
 use super::super::loops::horner;
 use super::super::stage::Affine;
-use super::lanes::{Places, coincident, row_sums};
+use super::lanes::{Places, add_rows, coincident, row_sums};
 use super::linear::Linear;
 use super::plan::{NONE, Taps};
 use super::side::{Both, Lanes};
@@ -87,8 +87,9 @@ impl<T: Float, const M: usize, const L: usize> Kernel for AffineRelu<'_, T, M, L
                 }
                 None => {
                     let taps = down.of(y);
-                    add_up(taps, slots, k_sums, &mut k_many[..width]);
-                    add_up(if first { &[] } else { taps }, slots, theta_sums, &mut theta_many[..width]);
+                    let start = |tap| slot(tap, slots) * width;
+                    add_rows(taps, start, k_sums, &mut k_many[..width]);
+                    add_rows(if first { &[] } else { taps }, start, theta_sums, &mut theta_many[..width]);
                     [zeros; 3]
                 }
             };
@@ -122,21 +123,6 @@ impl<T: Float, const M: usize, const L: usize> Kernel for AffineRelu<'_, T, M, L
 #[inline(always)]
 fn slot(tap: usize, slots: usize) -> usize {
     if tap == NONE { slots } else { tap & (slots - 1) }
-}
-
-/// The sum of more than three rows.
-#[inline(always)]
-fn add_up<T: Float, const L: usize>(taps: &[usize], slots: usize, rows: &[Lanes<T, L>], sum: &mut [Lanes<T, L>]) {
-    let width = sum.len();
-    sum.fill([T::ZERO; L]);
-    for &tap in taps {
-        let row = &rows[slot(tap, slots) * width..][..width];
-        for x in 0..width {
-            for l in 0..L {
-                sum[x][l] += row[x][l];
-            }
-        }
-    }
 }
 
 /// With the sums of windows `K ← a K + b²`, `Θ/2π ← b Θ + c K + d`.
