@@ -43,11 +43,11 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
 /// Both kernels in both precisions against the slow recursion.
 #[track_caller]
 fn check(network: &Network, x1: &[f64], x2: &[f64], tolerance: f64) {
-    check_both(network, x1, x2, tolerance, 1e-5);
+    check_both(network, x1, x2, tolerance, [1e-5; 2]);
 }
 
 #[track_caller]
-fn check_both(network: &Network, x1: &[f64], x2: &[f64], tolerance: f64, theta_single: f64) {
+fn check_both(network: &Network, x1: &[f64], x2: &[f64], tolerance: f64, allowed: [f64; 2]) {
     let d = network.n_inputs();
     let found = evaluate(network, x1, Some(x2));
     let (f1, f2) = (single(x1), single(x2));
@@ -57,11 +57,11 @@ fn check_both(network: &Network, x1: &[f64], x2: &[f64], tolerance: f64, theta_s
     };
     let wanted = reference(x1, x2);
     let rounded = reference(&double(&f1), &double(&f2));
-    for (i, name, wide, single, allowed) in [(0, "K", &found.nngp, &narrow.nngp, 1e-5), (1, "Θ", &found.ntk, &narrow.ntk, theta_single)] {
+    for (i, name, wide, single) in [(0, "K", &found.nngp, &narrow.nngp), (1, "Θ", &found.ntk, &narrow.ntk)] {
         let off = distance(wide, &wanted.iter().map(|k| k[i]).collect::<Vec<_>>());
         assert!(off <= tolerance, "{name} is off by {off:e} in {:?} for {:?}", network.layers(), network.input());
         let off = distance(&double(single), &rounded.iter().map(|k| k[i]).collect::<Vec<_>>());
-        assert!(off <= allowed, "{name} in f32 is off by {off:e} in {:?} for {:?}", network.layers(), network.input());
+        assert!(off <= allowed[i], "{name} in f32 is off by {off:e} in {:?} for {:?}", network.layers(), network.input());
     }
 }
 
@@ -217,8 +217,15 @@ proptest! {
         let Ok(network) = Network::new([image[0], image[1], channels], layers) else { return Ok(()) };
         let d = network.n_inputs();
         let (x1, x2): (Vec<f64>, Vec<f64>) = (normals(seed, 0, 2 * d), normals(seed, 1, 2 * d));
+        // Where an image itself is pooled its numbers may cancel: what single precision promises is a part of the kernel of their sizes.
+        let largest = |x1: &[f64], x2: &[f64]| {
+            let pairs = x1.chunks(d).flat_map(|a| x2.chunks(d).map(move |b| (a, b)));
+            pairs.fold(0.0, |largest: f64, (a, b)| largest.max(kernels(&network, a, b)[0].abs()))
+        };
+        let sizes = |x: &[f64]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
+        let cancelled = (largest(&sizes(&x1), &sizes(&x2)) / largest(&x1, &x2).max(1e-300)).max(1.0);
         // Places of such small images may be close to parallel, for which √ε is promised in single precision.
-        check_both(&network, &x1, &x2, 1e-10, 3.5e-4);
+        check_both(&network, &x1, &x2, (1e-13 * cancelled).max(1e-10), [1e-5 * cancelled, 3.5e-4 * cancelled]);
     }
 }
 

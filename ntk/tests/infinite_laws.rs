@@ -159,6 +159,26 @@ fn leaky_rectifiers_contain_relu_the_absolute_value_and_the_identity() {
     assert_eq!(dual(Phi::Abs, 2.25, 2.25, 2.25), Some((2.25, 1.0)));
 }
 
+/// Of powers of two as weights, so that nothing is rounded but the roots of the variances: these are not seen.
+fn variances_are_exact<T: Float + ntk::Real>() {
+    let network = Network::new([4], [dense(8).std(2.0, 0.0), relu(), dense(8).std(4.0, 0.0), relu(), dense(1)]).unwrap();
+    let kernel = InfiniteKernel::new(&network).unwrap();
+    for k in 1..200u8 {
+        let x: Vec<T> = [k, k % 7, k % 5, 1].map(|x| T::of(f64::from(x))).to_vec();
+        // (x·x/4)·4/2·16/2 is the variance behind the second ReLU.
+        let variance = x.iter().map(|x| x.to_f64() * x.to_f64()).sum::<f64>() * 4.0;
+        let twice = [&x[..], &x[..]].concat();
+        let (k, own) = (kernel.evaluate(Mat::new(&twice, 2, 4), None), kernel.diagonal(Mat::new(&x, 1, 4)));
+        assert!(k.nngp.iter().chain(&own.nngp).all(|k| k.to_f64() == variance), "{:?} and not {variance}", k.nngp);
+    }
+}
+
+#[test]
+fn inputs_that_coincide_have_their_variance_to_the_bit() {
+    variances_are_exact::<f32>();
+    variances_are_exact::<f64>();
+}
+
 #[test]
 fn rows_of_zeros_are_exact() {
     // relu(0) = 0 and relu'(0) = 0; erf(0) = 0, and E erf'(v) = 2/√π/√(1 + 2K).
