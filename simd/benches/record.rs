@@ -46,25 +46,25 @@ fn medians(pool: &ThreadPool, rivals: &mut [Rival]) -> Vec<f64> {
     })
 }
 
-/// Multiply-adds of `N` vectors of 64 bytes that never leave the registers.
-struct Busy<T, const N: usize>(T, usize);
+/// Multiply-adds of twelve vectors of `L` numbers that never leave the registers: each an array of its own, which the compiler keeps there.
+struct Busy<T, const L: usize>(T, usize);
 
-impl<T: Float, const N: usize> Kernel for Busy<T, N> {
+impl<T: Float, const L: usize> Kernel for Busy<T, L> {
     type Output = T;
 
     #[inline(always)]
     fn run<A: Arith>(self, _: A) -> T {
         let Busy(x, n) = self;
-        let mut sums = [[x; 16]; N];
-        let lanes = 64 / size_of::<T>();
+        let (mut a, mut b, mut c, mut d, mut e, mut f) = ([x; L], [x; L], [x; L], [x; L], [x; L], [x; L]);
+        let (mut g, mut h, mut i, mut j, mut k, mut m) = ([x; L], [x; L], [x; L], [x; L], [x; L], [x; L]);
         for _ in 0..n {
-            for sum in &mut sums {
-                for s in &mut sum[..lanes] {
+            for sum in [&mut a, &mut b, &mut c, &mut d, &mut e, &mut f, &mut g, &mut h, &mut i, &mut j, &mut k, &mut m] {
+                for s in sum {
                     *s = A::mul_add(*s, x, x);
                 }
             }
         }
-        sums.iter().flatten().copied().sum()
+        [a, b, c, d, e, f, g, h, i, j, k, m].iter().flatten().copied().sum()
     }
 }
 
@@ -73,14 +73,16 @@ fn peak<T: Float>(pool: &ThreadPool) -> f64 {
     const STEPS: usize = 100_000;
     let x = black_box(T::of(0.5));
     // Twelve registers: enough to hide the latency of a multiply-add, and few enough to stay in registers.
-    let vectors = if matches!(Level::best(), Level::Avx512(_)) { 12 } else { 6 };
+    let bytes = if matches!(Level::best(), Level::Avx512(_)) { 64 } else { 32 };
+    let lanes = bytes / size_of::<T>();
     let run = move || {
-        black_box(match vectors {
-            12 => Level::best().run(Busy::<T, 12>(x, STEPS)),
-            _ => Level::best().run(Busy::<T, 6>(x, STEPS)),
+        black_box(match lanes {
+            16 => Level::best().run(Busy::<T, 16>(x, STEPS)),
+            8 => Level::best().run(Busy::<T, 8>(x, STEPS)),
+            _ => Level::best().run(Busy::<T, 4>(x, STEPS)),
         });
     };
-    let flop = (2 * STEPS * vectors * 64 / size_of::<T>()) as f64;
+    let flop = (2 * STEPS * 12 * lanes) as f64;
     flop / medians(pool, &mut [("peak", Box::new(run))])[0] * 1e-9
 }
 
