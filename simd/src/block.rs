@@ -122,9 +122,12 @@ impl<T: Float> Block<'_, T> {
         }
         for group in self.j.clone().step_by(GROUP * width) {
             let group = group..self.j.end.min(group + GROUP * width);
+            // A single vector of columns has a panel of its width, of which less is filled with zeros.
+            let lanes = <A::Vector<T> as Vector>::LANES;
+            let panel = if group.len() <= lanes { lanes } else { width };
             if let Right::Packed(b) = self.b {
-                let to = &mut right[..group.len().next_multiple_of(width) * k.len()];
-                pack(cpu, b.block(k.clone(), group.clone()).t(), width, to);
+                let to = &mut right[..group.len().next_multiple_of(panel) * k.len()];
+                pack(cpu, b.block(k.clone(), group.clone()).t(), panel, to);
             }
             // Of short sums several tiles of `b` fit into the first cache; side by side they fill whole lines and pages of `c`.
             let beside = (FIRST_CACHE / (k.len().max(1) * width * size_of::<T>())).clamp(1, GROUP) * width;
@@ -153,7 +156,7 @@ impl<T: Float> Block<'_, T> {
                             Right::Panels(panels) => panels.columns(j / width, k.clone()),
                             Right::Packed(_) => {
                                 let tile = (j - group.start) * k.len();
-                                Mat::new(&right[tile..tile + width * k.len()], k.len(), width)
+                                Mat::new(&right[tile..tile + panel * k.len()], k.len(), panel)
                             }
                         };
                         let c_rows = rows.start - self.i.start..rows.end - self.i.start;

@@ -3,7 +3,7 @@
 //! A group of pairs goes through all layers of the run before the next one starts, and nothing between the layers is written down. Only
 //! `s = sin²(t/2)` is carried, since behind a ReLU no angle is obtuse, and `τ = Θ/√(K11 K22)`.
 
-use super::loops::horner;
+use super::loops::{horner, load, store};
 use super::norms::Norms;
 use super::rows::{Pairs, Strip};
 use super::stage::{Affine, Closed, Stage};
@@ -146,25 +146,6 @@ impl<T: Float> Kernel for Run<'_, T> {
             store(&tau, offset, &mut theta[range]);
             (first, group, offset) = (first + len, group + 1, 0);
         }
-    }
-}
-
-/// Lanes from this one on; mostly all, which is a move of known length.
-#[inline(always)]
-fn load<T: Float>(lanes: &mut Lanes<T>, offset: usize, from: &[T]) {
-    if from.len() == GROUP {
-        lanes.copy_from_slice(&from[..GROUP]);
-    } else {
-        lanes[offset..offset + from.len()].copy_from_slice(from);
-    }
-}
-
-#[inline(always)]
-fn store<T: Float>(lanes: &Lanes<T>, offset: usize, to: &mut [T]) {
-    if to.len() == GROUP {
-        to[..GROUP].copy_from_slice(lanes);
-    } else {
-        to.copy_from_slice(&lanes[offset..offset + to.len()]);
     }
 }
 

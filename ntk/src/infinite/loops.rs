@@ -165,3 +165,23 @@ pub(super) fn horner<T: Float, A: Arith, const N: usize>(x: T, c: &[f64; N]) -> 
     }
     sum
 }
+
+/// Reads lanes from this one on; mostly all, which is a move of known length.
+#[inline(always)]
+pub(super) fn load<T: Float, const L: usize>(lanes: &mut [T; L], offset: usize, from: &[T]) {
+    if from.len() == L {
+        lanes.copy_from_slice(&from[..L]);
+    } else {
+        lanes[offset..offset + from.len()].copy_from_slice(from);
+    }
+}
+
+/// Writes lanes from this one on.
+#[inline(always)]
+pub(super) fn store<T: Float, const L: usize>(lanes: &[T; L], offset: usize, to: &mut [T]) {
+    if to.len() == L {
+        to[..L].copy_from_slice(lanes);
+    } else {
+        to.copy_from_slice(&lanes[offset..offset + to.len()]);
+    }
+}

@@ -1,6 +1,7 @@
 //! Pairs behind a function that is given by its Hermite series.
 
 use super::hermite::{CLASSES, Lengths, Parity, Row, Smooth};
+use super::loops::{load, store};
 use simd::lane::Arith;
 use simd::{Float, Kernel};
 use std::ops::Range;
@@ -67,6 +68,8 @@ struct Block<T> {
     cosine: [T; LANES],
     difference: [T; LANES],
     longest: [usize; 2],
+    /// 1 where `1 − cos t'` is computed in place of the cosine, else 0.
+    close: [T; LANES],
 }
 
 /// The sums over the terms, with `C` = c or c², the ratio of two terms.
@@ -101,110 +104,135 @@ impl<T: Float> Kernel for SeriesLoop<'_, T> {
             let (start, end) = ((b * LANES).max(self.j.start), ((b + 1) * LANES).min(self.j.end));
             let lanes = start - b * LANES..end - b * LANES;
             let at = start - self.j.start..end - self.j.start;
-            let block = self.block(lanes.clone(), at.start, &mut known, single, count);
+            let (mut near, mut far, mut theta) = ([T::ZERO; LANES], [T::ONE; LANES], [T::ZERO; LANES]);
+            load(&mut near, lanes.start, &self.near[at.clone()]);
+            load(&mut far, lanes.start, &self.far[at.clone()]);
+            load(&mut theta, lanes.start, &self.theta[at.clone()]);
+            let block = self.block([&near, &far], start..end, lanes.start, &mut known, single, count);
             let terms = &two.terms[b * two.count * LANES..][..two.count * LANES];
             let ratio: [T; LANES] = if step == 1 { block.c } else { block.c.map(|c| c * c) };
-            let mut sums = Sums { powers: [T::ZERO; LANES], slope: [T::ZERO; LANES], whole: [T::ZERO; LANES], apart: [T::ZERO; LANES] };
+            // Arrays of their own, and numbers that are read before it is known whether they count: so each loop over lanes is a few vectors.
+            let (mut powers, mut slope) = ([T::ZERO; LANES], [T::ZERO; LANES]);
             for k in (0..block.longest[0]).rev() {
-                let (q, k_t) = (&terms[k * LANES..][..LANES], T::of(k as f64));
+                let (q, k_t, p, p_n) = (lanes_of(terms, k), T::of(k as f64), p[k], p_n[k]);
                 for l in 0..LANES {
                     let q = if k_t < block.cosine[l] { q[l] } else { T::ZERO };
-                    sums.powers[l] = A::mul_add(sums.powers[l], ratio[l], p_n[k] * q);
-                    sums.slope[l] = A::mul_add(sums.slope[l], ratio[l], p[k] * q);
+                    powers[l] = A::mul_add(powers[l], ratio[l], p_n * q);
+                    slope[l] = A::mul_add(slope[l], ratio[l], p * q);
                 }
             }
+            let (mut whole, mut apart) = ([T::ZERO; LANES], [T::ZERO; LANES]);
             for k in (0..block.longest[1]).rev() {
-                let (q, k_t) = (&terms[k * LANES..][..LANES], T::of(k as f64));
+                let (q, k_t, p, p_n, inverse) = (lanes_of(terms, k), T::of(k as f64), p[k], p_n[k], inverse[k]);
                 for l in 0..LANES {
                     let needed = k_t < block.difference[l];
-                    let term = p_n[k] * if needed { q[l] } else { T::ZERO };
-                    let d = if needed { p[k] - q[l] } else { T::ZERO };
-                    sums.whole[l] += term;
-                    sums.apart[l] = A::mul_add(d * d, inverse[k], sums.apart[l]);
-                    if k > 0 && needed {
-                        sums.powers[l] = A::mul_add(sums.powers[l], ratio[l], sums.whole[l]);
-                    }
-                    let slope = A::mul_add(sums.slope[l], ratio[l], p[k] * q[l]);
-                    sums.slope[l] = if needed { slope } else { sums.slope[l] };
+                    let (d, term) = (p - q[l], p_n * q[l]);
+                    let (next_whole, next_apart) = (whole[l] + term, A::mul_add(d * d, inverse, apart[l]));
+                    whole[l] = if needed { next_whole } else { whole[l] };
+                    apart[l] = if needed { next_apart } else { apart[l] };
+                    let next_power = A::mul_add(powers[l], ratio[l], whole[l]);
+                    powers[l] = if needed & (k > 0) { next_power } else { powers[l] };
+                    let next_slope = A::mul_add(slope[l], ratio[l], p * q[l]);
+                    slope[l] = if needed { next_slope } else { slope[l] };
                 }
             }
-            for (l, k) in lanes.zip(at) {
-                let (near, far, slope) = self.finish(&block, &sums, l, k, b * LANES + l);
-                (self.near[k], self.far[k]) = (near, far);
-                self.theta[k] *= slope;
-            }
+            let sums = Sums { powers, slope, whole, apart };
+            self.finish(&block, &sums, start..end, lanes.start, [&mut near, &mut far, &mut theta]);
+            store(&near, lanes.start, &mut self.near[at.clone()]);
+            store(&far, lanes.start, &mut self.far[at.clone()]);
+            store(&theta, lanes.start, &mut self.theta[at]);
         }
     }
 }
 
+/// Term `k` of the rows of a block.
+#[inline(always)]
+fn lanes_of<T: Float>(terms: &[T], k: usize) -> [T; LANES] {
+    *terms[k * LANES..].first_chunk().expect("a term of all lanes")
+}
+
 impl<T: Float> SeriesLoop<'_, T> {
+    /// Of the rows `j`, which lie in the lanes from `first` on.
     #[inline(always)]
-    fn block(&self, lanes: Range<usize>, at: usize, known: &mut Vec<(i32, Arc<Lengths>)>, single: bool, count: usize) -> Block<T> {
+    fn block(
+        &self,
+        [near, far]: [&[T; LANES]; 2],
+        j: Range<usize>,
+        first: usize,
+        known: &mut Vec<(i32, Arc<Lengths>)>,
+        single: bool,
+        count: usize,
+    ) -> Block<T> {
         let zero = [T::ZERO; LANES];
-        let mut block = Block { near: zero, c: zero, cosine: zero, difference: zero, longest: [0; 2] };
-        let first = self.j.start + at - lanes.start;
-        for (k, l) in lanes.enumerate() {
-            let (near, far) = (self.near[at + k], self.far[at + k]);
-            let least = near.min(far);
-            let near = if self.smooth.parity() == Parity::Neither { near } else { least };
-            let octave = self.two.octave[first + l];
+        let mut block = Block { near: zero, c: zero, cosine: zero, difference: zero, longest: [0; 2], close: zero };
+        let sided = self.smooth.parity() == Parity::Neither;
+        let (mut class, mut narrow) = (zero, zero);
+        for l in 0..LANES {
+            let least = if near[l] < far[l] { near[l] } else { far[l] };
+            let near = if sided { near[l] } else { least };
+            for bound in 0..CLASSES - 1 {
+                class[l] += if least >= T::of(0.5f64.powi(bound as i32 + 2)) { T::ZERO } else { T::ONE };
+            }
+            // For variances that are far apart `1 − cos t'` is not small.
+            narrow[l] = if near < T::of(0.5f64.powi(CLASSES as i32)) { T::ONE } else { T::ZERO };
+            (block.near[l], block.c[l]) = (near, T::ONE - T::of(2.0) * near);
+        }
+        let own = self.one.octave[self.i];
+        for (l, &octave) in self.two.octave[j].iter().enumerate() {
+            let l = first + l;
             let lengths = match known.iter().find(|(known, _)| *known == octave) {
                 Some((_, lengths)) => lengths,
                 None => {
-                    known.push((octave, self.smooth.lengths(self.one.octave[self.i], octave, single)));
+                    known.push((octave, self.smooth.lengths(own, octave, single)));
                     &known[known.len() - 1].1
                 }
             };
-            let class = (0..CLASSES - 1).find(|&class| least >= T::of(0.5f64.powi(class as i32 + 2))).unwrap_or(CLASSES - 1);
-            let length = (lengths[class] as usize).min(count);
-            (block.near[l], block.c[l]) = (near, T::ONE - T::of(2.0) * near);
-            if self.close(near, octave) {
-                block.difference[l] = T::of(length as f64);
-                block.longest[1] = block.longest[1].max(length);
-            } else {
-                block.cosine[l] = T::of(length as f64);
-                block.longest[0] = block.longest[0].max(length);
-            }
+            let length = (lengths[class[l].to_f64() as usize] as usize).min(count);
+            let close = narrow[l] > T::ZERO && own.abs_diff(octave) <= 1;
+            let kind = usize::from(close);
+            block.longest[kind] = block.longest[kind].max(length);
+            let length = T::of(length as f64);
+            block.close[l] = if close { T::ONE } else { T::ZERO };
+            block.difference[l] = if close { length } else { T::ZERO };
+            block.cosine[l] = if close { T::ZERO } else { length };
         }
         block
     }
 
-    /// Whether `1 − cos t'` is computed in place of the cosine. For variances that are far apart it is not small.
+    /// The new sin²(t/2) and cos²(t/2), and Θ times κ̇, of the rows `j`, which lie in the lanes from `first` on.
     #[inline(always)]
-    fn close(&self, near: T, octave: i32) -> bool {
-        near < T::of(0.5f64.powi(CLASSES as i32)) && self.one.octave[self.i].abs_diff(octave) <= 1
-    }
-
-    /// The new sin²(t/2) and cos²(t/2), and κ̇, of the lane l.
-    #[inline(always)]
-    fn finish(&self, block: &Block<T>, sums: &Sums<T>, l: usize, k: usize, j: usize) -> (T, T, T) {
-        let half = T::of(0.5);
-        let (parity, c) = (self.smooth.parity(), block.c[l]);
-        let obtuse = self.near[k] > self.far[k];
-        let (mean, other) = (self.one.mean[self.i], self.two.mean[j]);
-        // 1 − c and 1 − c².
-        let fall = T::of(2.0) * block.near[l];
-        let square_fall = fall * (T::ONE + c);
-        let (power, before, power_fall, ratio_fall) = match parity {
-            Parity::Odd => (c, T::ONE, fall, square_fall),
-            Parity::Even => (c * c, c, square_fall, square_fall),
-            Parity::Neither => (c, T::ONE, fall, fall),
-        };
-        let (near, far) = if self.close(block.near[l], self.two.octave[j]) {
-            let d = mean - other;
-            let near = half * (half * (d * d + sums.apart[l]) + power_fall * sums.whole[l] + power * ratio_fall * sums.powers[l]);
-            (near, T::ONE - near)
-        } else {
-            let cosine = mean * other + power * sums.powers[l];
-            (half * (T::ONE - cosine), half * (T::ONE + cosine))
-        };
-        let (near, far) = (near.max(T::ZERO), far.max(T::ZERO));
-        let ratios = self.one.ratio[self.i] * self.two.ratio[j];
-        let slope = if ratios > T::ZERO { before * sums.slope[l] / ratios } else { self.one.first[self.i] * self.two.first[j] };
-        match parity {
-            Parity::Odd if obtuse => (far, near, slope),
-            Parity::Even if obtuse => (near, far, -slope),
-            Parity::Odd | Parity::Even | Parity::Neither => (near, far, slope),
+    fn finish(&self, block: &Block<T>, sums: &Sums<T>, j: Range<usize>, first: usize, [near, far, theta]: [&mut [T; LANES]; 3]) {
+        let (half, two) = (T::of(0.5), T::of(2.0));
+        let (odd, even) = (self.smooth.parity() == Parity::Odd, self.smooth.parity() == Parity::Even);
+        let (mean, ratio, slope) = (self.one.mean[self.i], self.one.ratio[self.i], self.one.first[self.i]);
+        let (mut means, mut ratios, mut slopes) = ([T::ZERO; LANES], [T::ZERO; LANES], [T::ZERO; LANES]);
+        load(&mut means, first, &self.two.mean[j.clone()]);
+        load(&mut ratios, first, &self.two.ratio[j.clone()]);
+        load(&mut slopes, first, &self.two.first[j]);
+        for l in 0..LANES {
+            let (c, powers) = (block.c[l], sums.powers[l]);
+            // 1 − c and 1 − c².
+            let fall = two * block.near[l];
+            let square_fall = fall * (T::ONE + c);
+            let (power, before) = if even { (c * c, c) } else { (c, T::ONE) };
+            let power_fall = if even { square_fall } else { fall };
+            let ratio_fall = if odd | even { square_fall } else { fall };
+            let d = mean - means[l];
+            let apart = half * (half * (d * d + sums.apart[l]) + power_fall * sums.whole[l] + power * ratio_fall * powers);
+            let cosine = mean * means[l] + power * powers;
+            let close = block.close[l] > T::ZERO;
+            let new_near = if close { apart } else { half * (T::ONE - cosine) };
+            let new_far = if close { T::ONE - apart } else { half * (T::ONE + cosine) };
+            let new_near = if new_near > T::ZERO { new_near } else { T::ZERO };
+            let new_far = if new_far > T::ZERO { new_far } else { T::ZERO };
+            let both = ratio * ratios[l];
+            let series = before * sums.slope[l] / both;
+            let new_slope = if both > T::ZERO { series } else { slope * slopes[l] };
+            let obtuse = near[l] > far[l];
+            let (turned, negative) = (obtuse & odd, obtuse & even);
+            near[l] = if turned { new_far } else { new_near };
+            far[l] = if turned { new_near } else { new_far };
+            theta[l] *= if negative { -new_slope } else { new_slope };
         }
     }
 }
