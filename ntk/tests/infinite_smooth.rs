@@ -1,7 +1,9 @@
 //! Dual kernels of smooth activations against integrals over both Gaussians, which share nothing with the series and the closed forms.
 
-use nn::Phi;
-use ntk::{Smooth, dual};
+use nn::{Network, Phi, dense, gelu, relu};
+use ntk::{InfiniteKernel, Smooth, dual};
+use simd::Mat;
+use std::f64::consts::PI;
 
 /// κ, κ̇, and both at `K12 = √(K11 K22)`, by the trapezoidal rule in both variables. For functions that are analytic within π/2 of the
 /// real line its error is about exp(−π²/(σ h)).
@@ -200,4 +202,27 @@ fn inputs_beyond_the_series_are_an_error_that_names_the_function() {
     assert!(kernel.try_evaluate(simd::Mat::new(&x[..2], 1, 2), None).is_ok());
     let infinite = [f64::MAX, f64::MAX];
     assert!(kernel.try_evaluate(simd::Mat::new(&infinite, 1, 2), None).is_err());
+}
+
+/// Behind x² the angle is `sin²(t'/2) = (4/3) sin²(t/2) cos²(t/2)` at any two variances, so also at those of neighbouring tables. A ReLU
+/// behind it shows the angle in Θ.
+#[test]
+fn near_pairs_keep_their_digits_where_their_variances_are_in_two_tables() {
+    let square = Smooth::new("square", |x| x * x, Some(|x| 2.0 * x));
+    let network = Network::new([2], [dense(8), gelu(), dense(8), relu(), dense(1)]).unwrap();
+    let kernel = InfiniteKernel::new(&network).unwrap().replacing(Phi::Gelu, &square);
+    for gap in [1e-9, 1e-3] {
+        for angle in [1e-8, 1e-6, 1e-4] {
+            // Variances x·x/2 below and above 1.
+            let (a, b): (f64, f64) = (1.0 - gap, 1.0 + gap);
+            let (x, y) = ([(2.0 * a).sqrt(), 0.0], [(2.0 * b).sqrt() * f64::cos(angle), (2.0 * b).sqrt() * f64::sin(angle)]);
+            let theta = kernel.ntk(Mat::new(&x, 1, 2), Some(Mat::new(&y, 1, 2)))[0];
+            let c = (a * b).sqrt() * angle.cos();
+            let near = 4.0 / 3.0 * (0.5 * angle).sin().powi(2) * (0.5 * angle).cos().powi(2);
+            let t = 2.0 * near.sqrt().asin();
+            let relu = 3.0 * a * b * (t.sin() + (PI - t) * t.cos()) / (2.0 * PI);
+            let wanted = relu + (a * b + 2.0 * c * c + 4.0 * c * c) * (PI - t) / (2.0 * PI);
+            assert!((theta - wanted).abs() <= 2e-13 * wanted, "{theta} and not {wanted} at {angle:e} with {gap:e}");
+        }
+    }
 }
