@@ -6,6 +6,7 @@ mod image_models;
 mod init;
 mod layers;
 mod model_file;
+mod model_file_text;
 mod mup;
 mod naive;
 mod network;

@@ -3,6 +3,7 @@
 mod ensemble;
 mod infinite_bits;
 mod infinite_images;
+mod infinite_images_laws;
 mod infinite_laws;
 mod infinite_limits;
 mod infinite_reference;
