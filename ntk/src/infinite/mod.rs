@@ -218,7 +218,7 @@ impl InfiniteKernel {
     }
 
     /// [`try_evaluate`](Self::try_evaluate), with a callback that gets the number of pairs of inputs that are done and that of all, every
-    /// tenth of a second or so.
+    /// tenth of a second or more often. Of a network of features the products of the inputs come first, which are not told.
     ///
     /// # Errors
     /// If the variance of a preactivation is too large for the series of a function that has one.
@@ -349,7 +349,7 @@ impl InfiniteKernel {
     }
 }
 
-/// The first of some rows of `columns` pairs or fewer: as many as take a tenth of a second or so.
+/// The first of some rows of `columns` pairs or fewer: as many as take a tenth of a second or less.
 fn band(rows: Range<usize>, columns: usize, activations: u64) -> Range<usize> {
     let evaluations = columns as u64 * activations.max(1);
     let most = (EVALUATIONS / evaluations.max(1)).max(1);

@@ -173,7 +173,6 @@ impl<T: Float> SeriesLoop<'_, T> {
             for bound in 0..CLASSES - 1 {
                 class[l] += if least >= T::of(0.5f64.powi(bound as i32 + 2)) { T::ZERO } else { T::ONE };
             }
-            // For variances that are far apart `1 − cos t'` is not small.
             narrow[l] = if near < T::of(0.5f64.powi(CLASSES as i32)) { T::ONE } else { T::ZERO };
             (block.near[l], block.c[l]) = (near, T::ONE - T::of(2.0) * near);
         }
@@ -188,6 +187,7 @@ impl<T: Float> SeriesLoop<'_, T> {
                 }
             };
             let length = (lengths[class[l].to_f64() as usize] as usize).min(count);
+            // For variances that are far apart `1 − cos t'` is not small.
             let close = narrow[l] > T::ZERO && own.abs_diff(octave) <= 1;
             let kind = usize::from(close);
             block.longest[kind] = block.longest[kind].max(length);
