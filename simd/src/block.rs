@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::lane::Arith;
 use crate::level::Kernel;
 use crate::pack::{Panels, pack};
-use crate::tile::{FEW, M, MOST_LANES, N, few, few_width, tile, width};
+use crate::tile::{FEW, M, MOST_LANES, N, few, few_width, tile, tile_and_pack, width};
 use crate::vector::Vector;
 use crate::{Accumulate, Float, Mat, MatMut};
 
@@ -24,6 +24,9 @@ pub(crate) const fn most_rows<T>() -> usize {
     ROW_BYTES / size_of::<T>()
 }
 
+/// Rows so few that packing the right factor would be a noticeable part of the work: their first tile packs it on the way.
+const ON_THE_WAY: usize = 64;
+
 /// The part of the first cache, in bytes, that is meant for tiles of the right factor.
 const FIRST_CACHE: usize = 1 << 14;
 
@@ -32,10 +35,35 @@ const FIRST_CACHE: usize = 1 << 14;
 pub(crate) enum Left<'a, T> {
     /// Read where it is.
     View(Mat<'a, T>),
-    /// Its rows in panels of [`M`], so that a tile reads its numbers in order.
+    /// All its rows in panels of [`M`], so that a tile reads its numbers in order; a tile at the edge of a block may have part of a panel.
     Panels(Panels<'a, T>),
     /// Packed into such panels a piece of the sum over k at a time, when it is needed.
     Packed(Mat<'a, T>),
+}
+
+impl<'a, T: Float> Left<'a, T> {
+    /// Where the tile ends that begins with row `first`: panels of all rows begin at multiples of [`M`].
+    #[inline(always)]
+    fn tile_end(&self, first: usize) -> usize {
+        if matches!(self, Left::Panels(_)) { (first / M + 1) * M } else { first + M }
+    }
+
+    /// The rows of a tile and their columns `k`, where `panels` are those of the rows `i` if they were packed on the way.
+    #[inline(always)]
+    fn rows<'p>(&self, panels: &'p [T], i: &Range<usize>, rows: Range<usize>, k: &Range<usize>) -> Mat<'p, T>
+    where
+        'a: 'p,
+    {
+        let (skipped, panel) = match self {
+            Left::View(a) => return a.block(rows, k.clone()),
+            Left::Panels(panels) => (rows.start % M, panels.columns(rows.start / M, k.clone())),
+            Left::Packed(_) => {
+                let panel = (rows.start - i.start) * k.len();
+                (0, Mat::new(&panels[panel..panel + M * k.len()], k.len(), M))
+            }
+        };
+        panel.t().block(skipped..skipped + rows.len(), 0..k.len())
+    }
 }
 
 /// The right factor, k × n.
@@ -115,7 +143,8 @@ impl<T: Float> Block<'_, T> {
     #[inline(always)]
     fn piece<A: Arith>(&mut self, cpu: A, i: Range<usize>, k: Range<usize>, to: Accumulate) {
         let width = width::<T, A>();
-        let (left, right) = self.scratch.split_at_mut(self.scratch.len().saturating_sub(GROUP * width * DEPTH));
+        let scratch = std::mem::take(&mut self.scratch);
+        let (left, right) = scratch.split_at_mut(scratch.len().saturating_sub(GROUP * width * DEPTH));
         if let Left::Packed(a) = self.a {
             let to = &mut left[..i.len().next_multiple_of(M) * k.len()];
             pack(cpu, a.block(i.clone(), k.clone()), M, to);
@@ -125,33 +154,40 @@ impl<T: Float> Block<'_, T> {
             // A single vector of columns has a panel of its width, of which less is filled with zeros.
             let lanes = <A::Vector<T> as Vector>::LANES;
             let panel = if group.len() <= lanes { lanes } else { width };
+            let mut rest = i.clone();
             if let Right::Packed(b) = self.b {
-                let to = &mut right[..group.len().next_multiple_of(panel) * k.len()];
-                pack(cpu, b.block(k.clone(), group.clone()).t(), panel, to);
+                let panels = &mut right[..group.len().next_multiple_of(panel) * k.len()];
+                let readable = b.col_stride() == 1 && group.len().is_multiple_of(width) && !k.is_empty();
+                if readable && (M..=ON_THE_WAY).contains(&i.len()) && i.start.is_multiple_of(M) {
+                    let rows = i.start..i.start + M;
+                    let a = self.a.rows(left, &i, rows.clone(), &k);
+                    for (j, panel) in group.clone().step_by(width).zip(panels.chunks_exact_mut(width * k.len())) {
+                        let cols = j..j + width;
+                        tile_and_pack(cpu, a, b.block(k.clone(), cols.clone()), to, self.target(rows.clone(), cols), panel);
+                    }
+                    rest.start = rows.end;
+                } else {
+                    pack(cpu, b.block(k.clone(), group.clone()).t(), panel, panels);
+                }
             }
             // Of short sums several tiles of `b` fit into the first cache; side by side they fill whole lines and pages of `c`.
             let beside = (FIRST_CACHE / (k.len().max(1) * width * size_of::<T>())).clamp(1, GROUP) * width;
             for some in group.clone().step_by(beside) {
                 let some = some..group.end.min(some + beside);
-                for first in i.clone().step_by(M) {
-                    let rows = first..i.end.min(first + M);
+                let mut first = rest.start;
+                while first < i.end {
+                    let rows = first..i.end.min(self.a.tile_end(first));
+                    first = rows.end;
                     if below(self.upper, rows.start, some.end) {
                         break;
                     }
-                    let a = match self.a {
-                        Left::View(a) => a.block(rows.clone(), k.clone()),
-                        Left::Panels(panels) => panels.columns(first / M, k.clone()).t().block(0..rows.len(), 0..k.len()),
-                        Left::Packed(_) => {
-                            let panel = (first - i.start) * k.len();
-                            Mat::new(&left[panel..panel + M * k.len()], k.len(), M).t().block(0..rows.len(), 0..k.len())
-                        }
-                    };
+                    let a = self.a.rows(left, &i, rows.clone(), &k);
                     for j in some.clone().step_by(width) {
-                        let cols = j..some.end.min(j + width);
+                        let mut cols = j..some.end.min(j + width);
                         if below(self.upper, rows.start, cols.end) {
                             continue;
                         }
-                        let b = match self.b {
+                        let mut b = match self.b {
                             Right::View(b) => b.block(k.clone(), cols.clone()),
                             Right::Panels(panels) => panels.columns(j / width, k.clone()),
                             Right::Packed(_) => {
@@ -159,13 +195,23 @@ impl<T: Float> Block<'_, T> {
                                 Mat::new(&right[tile..tile + panel * k.len()], k.len(), panel)
                             }
                         };
-                        let c_rows = rows.start - self.i.start..rows.end - self.i.start;
-                        let c_cols = cols.start - self.j.start..cols.end - self.j.start;
-                        tile(cpu, a, b, to, self.c.reborrow().block(c_rows, c_cols));
+                        // On the diagonal the first vector of a tile may lie below it, and the second one not.
+                        if below(self.upper, rows.start, j + lanes) {
+                            cols.start += lanes;
+                            b = b.col_range(lanes..b.cols());
+                        }
+                        tile(cpu, a, b, to, self.target(rows.clone(), cols));
                     }
                 }
             }
         }
+        self.scratch = scratch;
+    }
+
+    /// The part of the target for some rows of `a` and columns of `b`.
+    #[inline(always)]
+    fn target(&mut self, i: Range<usize>, j: Range<usize>) -> MatMut<'_, T> {
+        self.c.reborrow().block(i.start - self.i.start..i.end - self.i.start, j.start - self.j.start..j.end - self.j.start)
     }
 
     /// The same for so few rows that tiles are made wider.

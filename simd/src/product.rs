@@ -143,8 +143,8 @@ fn split<T: Float>(
             || split(level, a, b, (i1, j.clone()), depth, to, above, grain),
             || split(level, a, b, (i2, j.clone()), depth, to, below, grain),
         );
-    } else if m * n > grain && n > CUT {
-        let half = (n / 2).next_multiple_of(CUT);
+    } else if m * n > grain && n > width_at::<T>(level) {
+        let half = (n / 2).next_multiple_of(width_at::<T>(level));
         let (left, right) = c.split_cols_at(half);
         let (j1, j2) = (j.start..j.start + half, j.start + half..j.end);
         join(
@@ -161,11 +161,6 @@ fn split<T: Float>(
 }
 
 /// Both, at once unless one thread does all.
-pub(crate) fn join(alone: bool, one: impl FnOnce() + Send, two: impl FnOnce() + Send) {
-    if alone {
-        one();
-        two();
-    } else {
-        rayon::join(one, two);
-    }
+pub(crate) fn join<A: Send, B: Send>(alone: bool, one: impl FnOnce() -> A + Send, two: impl FnOnce() -> B + Send) -> (A, B) {
+    if alone { (one(), two()) } else { rayon::join(one, two) }
 }

@@ -19,7 +19,7 @@
 
 use crate::lane::Arith;
 use crate::level::{Kernel, Level};
-use crate::vector::{Vector, prefetch};
+use crate::vector::{Vector, prefetch, prefetch_far};
 use crate::{Accumulate, Float, Mat, MatMut};
 
 /// Rows of a tile.
@@ -50,6 +50,15 @@ pub(crate) fn width_at<T: Float>(level: Level) -> usize {
 #[inline(always)]
 pub(crate) fn tile<T: Float, A: Arith>(cpu: A, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>) {
     any::<T, A, false>(cpu, Sum::one(a, b), to, c);
+}
+
+/// [`tile`] of [`M`] rows and [`width`] columns, which copies `b` to a panel on the way.
+#[inline(always)]
+pub(crate) fn tile_and_pack<T: Float, A: Arith>(cpu: A, a: Mat<T>, b: Mat<T>, to: Accumulate, mut c: MatMut<T>, panel: &mut [T]) {
+    let sum = Sum::one(a, b);
+    expect::<T, M>(sum, &mut c);
+    let sums = sums::<T, A, M, N, false, false>(cpu, sum, Some(panel));
+    write::<T, A, M, N>(cpu, sums, to, &mut c);
 }
 
 /// [`tile`] of a sum of products.
@@ -157,7 +166,7 @@ pub(crate) const fn few_width<T: Float, A: Arith>(rows: usize) -> usize {
 #[inline(always)]
 fn whole<T: Float, A: Arith, const M: usize, const N: usize, const MANY: bool>(cpu: A, sum: Sum<T>, to: Accumulate, mut c: MatMut<T>) {
     expect::<T, M>(sum, &mut c);
-    let sums = sums::<T, A, M, N, false, MANY>(cpu, sum);
+    let sums = sums::<T, A, M, N, false, MANY>(cpu, sum, None);
     write::<T, A, M, N>(cpu, sums, to, &mut c);
 }
 
@@ -167,9 +176,9 @@ fn part<T: Float, A: Arith, const M: usize, const N: usize, const MANY: bool>(cp
     expect::<T, M>(sum, &mut c);
     let sums = if sum.b.cols() >= columns {
         // A panel is wider than what is left of the target.
-        sums::<T, A, M, N, false, MANY>(cpu, sum.columns(columns))
+        sums::<T, A, M, N, false, MANY>(cpu, sum.columns(columns), None)
     } else {
-        sums::<T, A, M, N, true, MANY>(cpu, sum)
+        sums::<T, A, M, N, true, MANY>(cpu, sum, None)
     };
     write::<T, A, M, N>(cpu, sums, to, &mut c);
 }
@@ -192,17 +201,25 @@ fn expect<T: Float, const M: usize>(sum: Sum<T>, c: &mut MatMut<T>) {
     }
 }
 
-/// The sums of a tile; with `TAIL` the last vector of a row of `b` is only partly there, and with `MANY` there are several terms.
+/// Rows of `b` that are asked for ahead where they are read from far away, into the first and the second cache.
+const AHEAD: (usize, usize) = (4, 40);
+
+/// The sums of a tile; with `TAIL` the last vector of a row of `b` is only partly there, with `MANY` there are several terms, and a
+/// panel is where the rows of `b` are copied to, one after the other.
 #[inline(always)]
 fn sums<T: Float, A: Arith, const M: usize, const N: usize, const TAIL: bool, const MANY: bool>(
     cpu: A,
     Sum { a, step, b }: Sum<T>,
+    mut panel: Option<&mut [T]>,
 ) -> [[A::Vector<T>; N]; M] {
     let lanes = <A::Vector<T> as Vector>::LANES;
     let (depth, all) = (a.cols(), b.rows());
     assert!(a.rows() == M && (MANY || all == depth) && (b.cols() == 1 || b.col_stride() == 1));
     assert!(if TAIL { (N - 1) * lanes < b.cols() && b.cols() < N * lanes } else { b.cols() == N * lanes });
+    assert!(!TAIL || panel.is_none());
+    assert!(panel.as_ref().is_none_or(|panel| panel.len() >= all * N * lanes));
     let (rs, cs, bs) = (a.row_stride(), a.col_stride(), b.row_stride());
+    let mut panel = panel.as_mut().map(|panel| panel.as_mut_ptr());
     let tail = b.cols().wrapping_sub((N - 1) * lanes);
     // Two pointers into `a`, as rows 0 to 2 are in reach of one: the CPU adds once or twice a stride by itself.
     let (mut a, mut lower, mut b) = (a.as_ptr(), a.as_ptr().wrapping_add(3 * rs), b.as_ptr());
@@ -212,13 +229,23 @@ fn sums<T: Float, A: Arith, const M: usize, const N: usize, const TAIL: bool, co
     for _ in 0..all {
         // SAFETY: row k of `b` has the columns that are loaded, N whole vectors or, with `TAIL`, one less and `tail` numbers, and
         // they lie side by side; column k of a term's `a` has `M` rows. Those are elements of the views, which are valid to read,
-        // and with `MANY` those of the other terms by the invariant of `Sum`. The pointers are stepped by `wrapping_add`, since
-        // they may leave the data behind the last row or column.
+        // and with `MANY` those of the other terms by the invariant of `Sum`. A panel has room for N vectors for each of the rows.
+        // The pointers are stepped by `wrapping_add`, since they may leave the data behind the last row or column.
         unsafe {
             let mut row = [zero; N];
             for j in 0..N {
                 let p = b.add(j * lanes);
                 row[j] = if TAIL && j == N - 1 { A::Vector::<T>::load_first(cpu, p, tail) } else { A::Vector::<T>::load(cpu, p) };
+            }
+            if let Some(panel) = &mut panel {
+                for ahead in [b.wrapping_add(AHEAD.0 * bs), b.wrapping_add(AHEAD.0 * bs + N * lanes - 1)] {
+                    prefetch(ahead);
+                    prefetch_far(ahead.wrapping_add((AHEAD.1 - AHEAD.0) * bs));
+                }
+                for j in 0..N {
+                    row[j].store(panel.add(j * lanes));
+                }
+                *panel = panel.wrapping_add(N * lanes);
             }
             for i in 0..M {
                 let factor = A::Vector::<T>::splat(cpu, if i < 3 { *a.add(i * rs) } else { *lower.add((i - 3) * rs) });

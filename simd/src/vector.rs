@@ -64,10 +64,28 @@ pub trait Vector: Copy {
 /// Asks for the cache line of `p`, which need not be a place that can be read.
 #[inline(always)]
 pub(crate) fn prefetch<T>(p: *const T) {
+    ask::<T, FIRST>(p);
+}
+
+/// [`prefetch`] into the second cache, for what is needed later: of lines at a distance of a power of two the first one holds few.
+#[inline(always)]
+pub(crate) fn prefetch_far<T>(p: *const T) {
+    ask::<T, SECOND>(p);
+}
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_MM_HINT_T0 as FIRST, _MM_HINT_T1 as SECOND};
+#[cfg(not(target_arch = "x86_64"))]
+const FIRST: i32 = 1;
+#[cfg(not(target_arch = "x86_64"))]
+const SECOND: i32 = 2;
+
+#[inline(always)]
+fn ask<T, const CACHE: i32>(p: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch is a hint that never faults, and every x86-64 has it.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+        std::arch::x86_64::_mm_prefetch::<CACHE>(p.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = p;

@@ -113,7 +113,7 @@ fn check_kernels<T: Float>(level: Level, [m, n]: [usize; 2], kl: [usize; 2], o: 
 #[test]
 fn around_the_edges_of_blocks() {
     for level in Level::available() {
-        for m in [0, 1, 5, 6, 31, 32, 33, 95, 96, 97, 191, 192, 193, 290] {
+        for m in [0, 1, 5, 6, 31, 32, 33, 63, 64, 65, 96, 127, 128, 129, 191, 192, 193, 290] {
             for (k, lay) in [(0, Lay::Rows), (1, Lay::Cols), (7, Lay::Gaps), (33, Lay::Rows)] {
                 for to in [Accumulate::Set, Accumulate::Add] {
                     check_gram::<f32>(level, m, k, [lay, LAYS[m % 3]], to);

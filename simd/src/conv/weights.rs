@@ -186,11 +186,12 @@ impl<'a, T: Float> Task<'a, T> {
         if images.len() > grain {
             let half = images.start + images.len() / 2;
             let (left, right) = dw.split_cols_at((half - images.start) * len);
-            return join(
+            join(
                 false,
                 || self.examples(images.start..half, to, threads, grain, left),
                 || self.examples(half..images.end, to, threads, grain, right),
             );
+            return;
         }
         let mut dw = dw;
         for i in images.clone() {

@@ -250,8 +250,8 @@ fn with_panels<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, mut ru
         let (g_left, g_right) = pack_pair(level, alone, one.g, two.g, width, g);
         let (x, g) = ((x_left, x_right, one.x.cols()), (g_left, g_right, one.g.cols()));
         let work = Work::Kernel { x, g, scale, shift, outputs };
-        let rows = (side(KERNEL_BLOCK, n1 * outputs, alone, width) / outputs / M).max(1) * M;
-        let block = (rows, rows.next_multiple_of(3 * width));
+        let rows = (side(KERNEL_BLOCK, n1 * outputs, alone, width) / outputs).max(1);
+        let block = (rows, rows.next_multiple_of(width));
         let mirrored = t + 1 == terms.len();
         run(&Task { level, work, block, entries: outputs * outputs, alone, mirrored }, n1, n2);
     }

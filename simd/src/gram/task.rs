@@ -8,13 +8,16 @@ use crate::lane::Arith;
 use crate::level::Kernel;
 use crate::mirror::{Mirror, Turn};
 use crate::pack::{Panels, pack_all, panels_len};
-use crate::product::{CUT, join};
+use crate::product::join;
 use crate::scratch::Scratch;
 use crate::tile::{M, width_at};
 use crate::{Accumulate, Float, Level, Mat, MatMut};
 
 /// Rows of so few bytes are read where they lie.
 const SHORT: usize = 512;
+
+/// Smaller blocks are not worth handing over.
+const LEAST: usize = 64;
 
 /// What is computed, in blocks that share nothing but what they read.
 pub(super) struct Task<'a, T: Float> {
@@ -57,15 +60,17 @@ pub(super) fn pack_pair<'a, T: Float>(
     memory: &'a mut [T],
 ) -> (Left<'a, T>, Panels<'a, T>) {
     let (right, left) = memory.split_at_mut(panels_len(two, width));
-    let right = pack_all(level, alone, two, width, right);
-    (if in_place(one) { Left::View(one) } else { Left::Panels(pack_all(level, alone, one, M, left)) }, right)
+    if in_place(one) {
+        return (Left::View(one), pack_all(level, alone, two, width, right));
+    }
+    let (left, right) = join(alone, || pack_all(level, alone, one, M, left), || pack_all(level, alone, two, width, right));
+    (Left::Panels(left), right)
 }
 
-/// Rows of a block: at most this many, and few enough that all threads get some, in whole panels of either side: M = 6 divides
-/// 3·width. Blocks below [`CUT`] are not worth handing over.
+/// Rows of a block: at most this many, and few enough that all threads get some, in whole panels of the right factor.
 pub(super) fn side(most: usize, rows: usize, alone: bool, width: usize) -> usize {
-    let share = if alone { rows } else { (rows / (4 * rayon::current_num_threads())).max(CUT) };
-    most.min(share.max(1).next_multiple_of(3 * width))
+    let share = if alone { rows } else { (rows / (4 * rayon::current_num_threads())).max(LEAST) };
+    most.min(share.max(1)).next_multiple_of(width)
 }
 
 /// The blocks of a symmetric target for the examples `i`, on its diagonal.
@@ -129,7 +134,8 @@ impl<T: Float> Task<'_, T> {
             let half = (rows.len() / 2).next_multiple_of(self.block.0);
             let (above, below) = c.split_rows_at(half);
             let (first, second) = (rows.start..rows.start + half, rows.start + half..rows.end);
-            return join(self.alone, || self.bands(i, first, above), || self.bands(i, second, below));
+            join(self.alone, || self.bands(i, first, above), || self.bands(i, second, below));
+            return;
         }
         // Whole panels of columns, from that of the diagonal on.
         let width = width_at::<T>(self.level);
