@@ -159,8 +159,8 @@ pub(crate) fn transpose<T: Float, A: Arith>(cpu: A, from: Mat<T>, mut to: MatMut
     let side_by_side = from.col_stride() == 1 && to.col_stride() == 1;
     let whole = if side_by_side { (rows / BLOCK * BLOCK, cols / BLOCK * BLOCK) } else { (0, 0) };
     let (from_stride, to_stride) = (from.row_stride(), to.row_stride());
-    for i in (0..whole.0).step_by(BLOCK) {
-        for j in (0..whole.1).step_by(BLOCK) {
+    for j in (0..whole.1).step_by(BLOCK) {
+        for i in (0..whole.0).step_by(BLOCK) {
             let source = from.block(i..i + BLOCK, j..j + BLOCK).as_ptr();
             let target = to.reborrow().block(j..j + BLOCK, i..i + BLOCK).as_mut_ptr();
             // SAFETY: the block of eight rows and columns was just proved to lie in either view, whose rows lie side by side; the
