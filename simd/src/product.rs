@@ -18,7 +18,7 @@ pub enum Accumulate {
     Add,
 }
 
-/// Pieces are cut at multiples of this many rows or columns, which the tile of every level divides.
+/// Rows so few that threads share the columns instead. A multiple of the tile of every level, as blocks of Gram matrices are.
 pub(crate) const CUT: usize = 96;
 
 /// Products of fewer multiply-adds than this stay on the calling thread, as handing work over costs some microseconds.
