@@ -48,7 +48,7 @@ impl<'a, T: Float> Left<'a, T> {
         if matches!(self, Left::Panels(_)) { (first / M + 1) * M } else { first + M }
     }
 
-    /// The rows of a tile and their columns `k`, where `panels` are those of the rows `i` if they were packed on the way.
+    /// The rows of a tile and their columns `k`, where `panels` are those of the rows `i` of a factor that is [`Packed`](Left::Packed).
     #[inline(always)]
     fn rows<'p>(&self, panels: &'p [T], i: &Range<usize>, rows: Range<usize>, k: &Range<usize>) -> Mat<'p, T>
     where
