@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::lane::Arith;
 use crate::level::Kernel;
 use crate::pack::{Panels, pack};
-use crate::tile::{FEW, M, MOST_LANES, N, few, few_width, tile, tile_and_pack, width};
+use crate::tile::{M, MOST_LANES, N, tile, tile_and_pack, width};
 use crate::vector::Vector;
 use crate::{Accumulate, Float, Mat, MatMut};
 
@@ -77,12 +77,6 @@ pub(crate) enum Right<'a, T> {
     Packed(Mat<'a, T>),
 }
 
-/// A right factor that is not in panels, which are too narrow for few rows.
-enum Wide<'a, T> {
-    View(Mat<'a, T>),
-    Packed(Mat<'a, T>),
-}
-
 /// c ← a·b or c ← c + a·b for the rows `i` of `a` and the columns `j` of `b`.
 pub struct Block<'a, T> {
     pub(crate) a: Left<'a, T>,
@@ -99,9 +93,13 @@ pub struct Block<'a, T> {
     pub(crate) scratch: &'a mut [T],
 }
 
-/// The scratch that a block needs to pack either factor.
-pub(crate) fn scratch_len<T>(rows: usize) -> usize {
-    (rows.min(most_rows::<T>()).next_multiple_of(M) + GROUP * N * MOST_LANES) * DEPTH
+/// The scratch that a block of so many rows needs.
+pub(crate) fn scratch_len<T>(a: &Left<T>, b: &Right<T>, rows: usize) -> usize {
+    if matches!((a, b), (Left::Packed(_), _) | (_, Right::Packed(_))) {
+        (rows.min(most_rows::<T>()).next_multiple_of(M) + GROUP * N * MOST_LANES) * DEPTH
+    } else {
+        0
+    }
 }
 
 /// Cuts rows into parts of equal height, at most so many, of whole tiles except for the last one.
@@ -117,16 +115,10 @@ impl<T: Float> Kernel for Block<'_, T> {
 
     #[inline(always)]
     fn run<A: Arith>(mut self, cpu: A) {
-        let few = (1..FEW).contains(&self.i.len());
         for i in parts(self.i.clone(), most_rows::<T>()) {
             for first in (0..self.depth.max(1)).step_by(DEPTH) {
-                let k = first..self.depth.min(first + DEPTH);
                 let to = if first == 0 { self.to } else { Accumulate::Add };
-                match (self.a, self.b) {
-                    (Left::View(a), Right::View(b)) if few => self.few(cpu, a, Wide::View(b), k, to),
-                    (Left::View(a), Right::Packed(b)) if few => self.few(cpu, a, Wide::Packed(b), k, to),
-                    (_, _) => self.piece(cpu, i.clone(), k, to),
-                }
+                self.piece(cpu, i.clone(), first..self.depth.min(first + DEPTH), to);
             }
         }
     }
@@ -212,27 +204,5 @@ impl<T: Float> Block<'_, T> {
     #[inline(always)]
     fn target(&mut self, i: Range<usize>, j: Range<usize>) -> MatMut<'_, T> {
         self.c.reborrow().block(i.start - self.i.start..i.end - self.i.start, j.start - self.j.start..j.end - self.j.start)
-    }
-
-    /// The same for so few rows that tiles are made wider.
-    #[inline(always)]
-    fn few<A: Arith>(&mut self, cpu: A, a: Mat<T>, b: Wide<T>, k: Range<usize>, to: Accumulate) {
-        let rows = self.i.len();
-        let a = a.block(self.i.clone(), k.clone());
-        let width = few_width::<T, A>(rows);
-        for j in self.j.clone().step_by(width) {
-            let cols = j..self.j.end.min(j + width);
-            let c = self.c.reborrow().block(0..rows, cols.start - self.j.start..cols.end - self.j.start);
-            let b = match b {
-                Wide::View(b) => b.block(k.clone(), cols),
-                Wide::Packed(b) => {
-                    let width = cols.len().next_multiple_of(<A::Vector<T> as Vector>::LANES);
-                    let to = &mut self.scratch[..width * k.len()];
-                    pack(cpu, b.block(k.clone(), cols).t(), width, to);
-                    Mat::new(to, k.len(), width)
-                }
-            };
-            few(cpu, a, b, to, c);
-        }
     }
 }

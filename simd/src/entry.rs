@@ -6,6 +6,7 @@
 use crate::alone::Alone;
 use crate::block::Block;
 use crate::conv::{Correlate, Weights};
+use crate::few::Few;
 use crate::gram::Multiply;
 use crate::level::Level;
 use crate::map::{AcosSin, Map, MapAffine, Slope};
@@ -46,6 +47,7 @@ macro_rules! entries {
 entries! {
     run_alone: Alone,
     run_block: Block,
+    run_few: Few,
     run_pack: Pack,
     run_multiply: Multiply,
     run_mirror: Mirror,

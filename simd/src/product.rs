@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::alone::{Alone, is_small};
 use crate::block::{Block, DEPTH, Left, Right, most_rows, scratch_len};
+use crate::few::{self, Few};
 use crate::pack::{pack_all, panels_len};
 use crate::scratch::Scratch;
 use crate::tile::{M, width_at};
@@ -82,13 +83,15 @@ pub fn product_at<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, 
 /// The product with the lanes along the columns of `c`.
 fn oriented<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>) {
     let (m, k, n) = (a.rows(), a.cols(), b.cols());
-    let left = if (a.col_stride() == 1 && n <= NARROW) || m * k <= SMALL || m < 4 { Left::View(a) } else { Left::Packed(a) };
-    let readable = b.col_stride() == 1 || n == 1;
-    let right = if readable && (m <= FEW || k * n <= SMALL) { Right::View(b) } else { Right::Packed(b) };
     let work = m.saturating_mul(k).saturating_mul(n);
     let threads = if work < ALONE { 1 } else { rayon::current_num_threads() };
     let alone = threads == 1;
     let grain = if alone { usize::MAX } else { (m * n / (4 * threads)).max(ALONE / k.max(1)) };
+    if m < few::FEW {
+        return columns(level, a, b, to, c, grain);
+    }
+    let left = if (a.col_stride() == 1 && n <= NARROW) || m * k <= SMALL { Left::View(a) } else { Left::Packed(a) };
+    let right = if b.col_stride() == 1 && (m <= FEW || k * n <= SMALL) { Right::View(b) } else { Right::Packed(b) };
     match (left, right) {
         (_, Right::Packed(b)) if m > most_rows::<T>() => strips(level, a, matches!(left, Left::Packed(_)), b, to, c, grain),
         (Left::Packed(a), _) if !alone => {
@@ -99,6 +102,21 @@ fn oriented<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: Mat
         }
         _ => split(level, left, right, (0..m, 0..n), k, to, c, grain),
     }
+}
+
+/// A product of so few rows that threads can share its columns alone.
+fn columns<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>, grain: usize) {
+    let (k, n) = (b.rows(), b.cols());
+    if c.rows() * n > grain && n > width_at::<T>(level) {
+        let half = (n / 2).next_multiple_of(width_at::<T>(level));
+        let (left, right) = c.split_cols_at(half);
+        let (b1, b2) = (b.block(0..k, 0..half), b.block(0..k, half..n));
+        join(false, || columns(level, a, b1, to, left, grain), || columns(level, a, b2, to, right, grain));
+        return;
+    }
+    let len = few::scratch_len(b, to, &c);
+    let mut scratch = (len > 0).then(|| Scratch::take(len));
+    T::run_few(level, Few { a, b, to, c, scratch: scratch.as_deref_mut().unwrap_or_default() });
 }
 
 /// A product of so many rows that the right factor is packed for all of them, a strip at a time, and for all threads.
@@ -153,8 +171,8 @@ fn split<T: Float>(
             || split(level, a, b, (i.clone(), j2), depth, to, right, grain),
         );
     } else {
-        let none = !matches!((&a, &b), (Left::Packed(_), _) | (_, Right::Packed(_)));
-        let mut scratch = (!none).then(|| Scratch::take(scratch_len::<T>(m)));
+        let len = scratch_len(&a, &b, m);
+        let mut scratch = (len > 0).then(|| Scratch::take(len));
         let scratch = scratch.as_deref_mut().unwrap_or_default();
         T::run_block(level, Block { a, b, i, j, depth, to, c, upper: 0, scratch });
     }

@@ -132,37 +132,6 @@ fn any<T: Float, A: Arith, const MANY: bool>(cpu: A, sum: Sum<T>, to: Accumulate
     }
 }
 
-/// [`tile`] for fewer than [`FEW`] rows, which are made wider in turn: at most [`few_width`] columns.
-#[inline(always)]
-pub(crate) fn few<T: Float, A: Arith>(cpu: A, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>) {
-    let one = Sum::one(a, b);
-    let whole_width = c.cols() == few_width::<T, A>(c.rows());
-    match c.rows() {
-        1 if whole_width => whole::<T, A, 1, 12, false>(cpu, one, to, c),
-        2 if whole_width => whole::<T, A, 2, 6, false>(cpu, one, to, c),
-        3 if whole_width => whole::<T, A, 3, 4, false>(cpu, one, to, c),
-        _ => {
-            let (width, n) = (width::<T, A>(), c.cols());
-            let (rows, depth) = (c.rows(), a.cols());
-            let mut c = c;
-            for j in (0..n).step_by(width) {
-                let cols = j..n.min(j + width);
-                // A panel has whole vectors, a view ends where the target does.
-                let b = b.block(0..depth, j..b.cols().min(j + width));
-                tile(cpu, a, b, to, c.reborrow().block(0..rows, cols));
-            }
-        }
-    }
-}
-
-/// Rows so few that a tile of [`N`] vectors has not enough sums to hide the latency of a multiply-add.
-pub(crate) const FEW: usize = 4;
-
-/// The number of columns of a tile of fewer than [`FEW`] rows.
-pub(crate) const fn few_width<T: Float, A: Arith>(rows: usize) -> usize {
-    M * N / rows * <A::Vector<T> as Vector>::LANES
-}
-
 #[inline(always)]
 fn whole<T: Float, A: Arith, const M: usize, const N: usize, const MANY: bool>(cpu: A, sum: Sum<T>, to: Accumulate, mut c: MatMut<T>) {
     expect::<T, M>(sum, &mut c);

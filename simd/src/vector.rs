@@ -16,6 +16,8 @@ pub trait Vector: Copy {
     type Cpu: Copy;
     /// The number of lanes.
     const LANES: usize;
+    /// As many vectors as there are lanes: the rows of a square.
+    type Square: AsRef<[Self]> + AsMut<[Self]>;
 
     /// `x` in every lane.
     fn splat(cpu: Self::Cpu, x: Self::Element) -> Self;
@@ -23,6 +25,10 @@ pub trait Vector: Copy {
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// self + b.
     fn add(self, b: Self) -> Self;
+    /// A square of zeros.
+    fn square(cpu: Self::Cpu) -> Self::Square;
+    /// The rows as columns: lane l of vector k is lane k of vector l.
+    fn transposed(square: Self::Square) -> Self::Square;
 
     /// The `LANES` numbers from `p` on.
     ///
@@ -103,6 +109,7 @@ macro_rules! array {
             type Element = $t;
             type Cpu = C;
             const LANES: usize = 4;
+            type Square = [Self; 4];
 
             #[inline(always)]
             fn splat(_: C, x: $t) -> Self {
@@ -123,6 +130,20 @@ macro_rules! array {
                     sum[l] = self.0[l] + b.0[l];
                 }
                 Array(sum, PhantomData)
+            }
+            #[inline(always)]
+            fn square(_: C) -> [Self; 4] {
+                [Array([0.0; 4], PhantomData); 4]
+            }
+            #[inline(always)]
+            fn transposed(square: [Self; 4]) -> [Self; 4] {
+                let mut turned = square;
+                for k in 0..4 {
+                    for l in 0..4 {
+                        turned[k].0[l] = square[l].0[k];
+                    }
+                }
+                turned
             }
             #[inline(always)]
             unsafe fn load(_: C, p: *const $t) -> Self {
@@ -173,7 +194,7 @@ mod x86 {
             $(#[$doc:meta])* $name:ident, $register:ident, $t:ident * $lanes:literal, $cpu:ident,
             splat: $splat:ident, mul_add: $mul_add:ident, add: $add:ident, load: $load:ident, store: $store:ident,
             load_first: |$p:ident, $n:ident| $load_first:expr, store_first: |$q:ident, $m:ident, $v:ident| $store_first:expr,
-            turn: $turn:ident
+            transposed: $transposed:ident, turn: $turn:ident
         ) => {
             $(#[$doc])*
             #[derive(Clone, Copy, Debug)]
@@ -183,6 +204,7 @@ mod x86 {
                 type Element = $t;
                 type Cpu = $cpu;
                 const LANES: usize = $lanes;
+                type Square = [Self; $lanes];
 
                 #[inline(always)]
                 fn splat(_: $cpu, x: $t) -> Self {
@@ -198,6 +220,23 @@ mod x86 {
                 fn add(self, b: Self) -> Self {
                     // SAFETY: as for `mul_add`.
                     $name(unsafe { $add(self.0, b.0) })
+                }
+                #[inline(always)]
+                fn square(cpu: $cpu) -> [Self; $lanes] {
+                    [Self::splat(cpu, 0.0); $lanes]
+                }
+                #[inline(always)]
+                fn transposed(square: [Self; $lanes]) -> [Self; $lanes] {
+                    let (mut rows, mut turned) = ([square[0].0; $lanes], square);
+                    for l in 0..$lanes {
+                        rows[l] = square[l].0;
+                    }
+                    // SAFETY: as for `mul_add`.
+                    let rows = unsafe { $transposed(rows) };
+                    for l in 0..$lanes {
+                        turned[l] = $name(rows[l]);
+                    }
+                    turned
                 }
                 #[inline(always)]
                 unsafe fn load(_: $cpu, p: *const $t) -> Self {
@@ -236,52 +275,126 @@ mod x86 {
         F32x8, __m256, f32 * 8, Avx2,
         splat: _mm256_set1_ps, mul_add: _mm256_fmadd_ps, add: _mm256_add_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps,
         load_first: |p, n| _mm256_maskload_ps(p, first_of_8(n)), store_first: |p, n, v| store_first_of_8(p, n, v),
-        turn: turn_f32
+        transposed: transposed_f32x8, turn: turn_f32
     );
     vector!(
         /// Four `f64` of AVX2.
         F64x4, __m256d, f64 * 4, Avx2,
         splat: _mm256_set1_pd, mul_add: _mm256_fmadd_pd, add: _mm256_add_pd, load: _mm256_loadu_pd, store: _mm256_storeu_pd,
         load_first: |p, n| _mm256_maskload_pd(p, first_of_4(n)), store_first: |p, n, v| store_first_of_4(p, n, v),
-        turn: turn_f64
+        transposed: transposed_f64x4, turn: turn_f64
     );
     vector!(
         /// Sixteen `f32` of AVX-512.
         F32x16, __m512, f32 * 16, Avx512,
         splat: _mm512_set1_ps, mul_add: _mm512_fmadd_ps, add: _mm512_add_ps, load: _mm512_loadu_ps, store: _mm512_storeu_ps,
         load_first: |p, n| _mm512_maskz_loadu_ps(bits(n) as u16, p), store_first: |p, n, v| _mm512_mask_storeu_ps(p, bits(n) as u16, v),
-        turn: turn_f32
+        transposed: transposed_f32x16, turn: turn_f32
     );
     vector!(
         /// Eight `f64` of AVX-512.
         F64x8, __m512d, f64 * 8, Avx512,
         splat: _mm512_set1_pd, mul_add: _mm512_fmadd_pd, add: _mm512_add_pd, load: _mm512_loadu_pd, store: _mm512_storeu_pd,
         load_first: |p, n| _mm512_maskz_loadu_pd(bits(n) as u8, p), store_first: |p, n, v| _mm512_mask_storeu_pd(p, bits(n) as u8, v),
-        turn: turn_f64
+        transposed: transposed_f64x8, turn: turn_f64
     );
+
+    /// Pairs of rows are interleaved, pairs of pairs, and halves.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn transposed_f32x8(r: [__m256; 8]) -> [__m256; 8] {
+        let pair = |i: usize| (_mm256_unpacklo_ps(r[i], r[i + 1]), _mm256_unpackhi_ps(r[i], r[i + 1]));
+        let four = |i: usize| {
+            let ((a, b), (c, d)) = (pair(i), pair(i + 2));
+            let (ac, bd) = (_mm256_shuffle_ps::<0x44>(a, c), _mm256_shuffle_ps::<0x44>(b, d));
+            [ac, _mm256_shuffle_ps::<0xee>(a, c), bd, _mm256_shuffle_ps::<0xee>(b, d)]
+        };
+        let ([a, b, c, d], [e, f, g, h]) = (four(0), four(4));
+        [
+            _mm256_permute2f128_ps::<0x20>(a, e),
+            _mm256_permute2f128_ps::<0x20>(b, f),
+            _mm256_permute2f128_ps::<0x20>(c, g),
+            _mm256_permute2f128_ps::<0x20>(d, h),
+            _mm256_permute2f128_ps::<0x31>(a, e),
+            _mm256_permute2f128_ps::<0x31>(b, f),
+            _mm256_permute2f128_ps::<0x31>(c, g),
+            _mm256_permute2f128_ps::<0x31>(d, h),
+        ]
+    }
+
+    /// Pairs of rows are interleaved, then halves.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn transposed_f64x4([a, b, c, d]: [__m256d; 4]) -> [__m256d; 4] {
+        let (ab, cd) = ((_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b)), (_mm256_unpacklo_pd(c, d), _mm256_unpackhi_pd(c, d)));
+        [
+            _mm256_permute2f128_pd::<0x20>(ab.0, cd.0),
+            _mm256_permute2f128_pd::<0x20>(ab.1, cd.1),
+            _mm256_permute2f128_pd::<0x31>(ab.0, cd.0),
+            _mm256_permute2f128_pd::<0x31>(ab.1, cd.1),
+        ]
+    }
+
+    /// Pairs of rows are interleaved and pairs of pairs, then quarters twice.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn transposed_f32x16(r: [__m512; 16]) -> [__m512; 16] {
+        let pair = |i: usize| (_mm512_unpacklo_ps(r[i], r[i + 1]), _mm512_unpackhi_ps(r[i], r[i + 1]));
+        // Vector c holds, in quarter q, column 4q + c of four rows.
+        let four = |i: usize| {
+            let ((a, b), (c, d)) = (pair(i), pair(i + 2));
+            let (ac, bd) = (_mm512_shuffle_ps::<0x44>(a, c), _mm512_shuffle_ps::<0x44>(b, d));
+            [ac, _mm512_shuffle_ps::<0xee>(a, c), bd, _mm512_shuffle_ps::<0xee>(b, d)]
+        };
+        let (a, b, c, d) = (four(0), four(4), four(8), four(12));
+        // Even quarters of a pair, then odd ones.
+        let even = |i: usize| (_mm512_shuffle_f32x4::<0x88>(a[i], b[i]), _mm512_shuffle_f32x4::<0x88>(c[i], d[i]));
+        let odd = |i: usize| (_mm512_shuffle_f32x4::<0xdd>(a[i], b[i]), _mm512_shuffle_f32x4::<0xdd>(c[i], d[i]));
+        let mut turned = r;
+        for i in 0..4 {
+            let ((ab, cd), (other_ab, other_cd)) = (even(i), odd(i));
+            turned[i] = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+            turned[4 + i] = _mm512_shuffle_f32x4::<0x88>(other_ab, other_cd);
+            turned[8 + i] = _mm512_shuffle_f32x4::<0xdd>(ab, cd);
+            turned[12 + i] = _mm512_shuffle_f32x4::<0xdd>(other_ab, other_cd);
+        }
+        turned
+    }
+
+    /// Pairs of rows are interleaved, then quarters twice.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn transposed_f64x8(r: [__m512d; 8]) -> [__m512d; 8] {
+        // Vector c of a pair holds, in quarter q, column 2q + c of two rows.
+        let pair = |i: usize| [_mm512_unpacklo_pd(r[i], r[i + 1]), _mm512_unpackhi_pd(r[i], r[i + 1])];
+        let (a, b, c, d) = (pair(0), pair(2), pair(4), pair(6));
+        let even = |i: usize| (_mm512_shuffle_f64x2::<0x88>(a[i], b[i]), _mm512_shuffle_f64x2::<0x88>(c[i], d[i]));
+        let odd = |i: usize| (_mm512_shuffle_f64x2::<0xdd>(a[i], b[i]), _mm512_shuffle_f64x2::<0xdd>(c[i], d[i]));
+        let mut turned = r;
+        for i in 0..2 {
+            let ((ab, cd), (other_ab, other_cd)) = (even(i), odd(i));
+            turned[i] = _mm512_shuffle_f64x2::<0x88>(ab, cd);
+            turned[2 + i] = _mm512_shuffle_f64x2::<0x88>(other_ab, other_cd);
+            turned[4 + i] = _mm512_shuffle_f64x2::<0xdd>(ab, cd);
+            turned[6 + i] = _mm512_shuffle_f64x2::<0xdd>(other_ab, other_cd);
+        }
+        turned
+    }
 
     /// # Safety
     /// As for [`Vector::turn`].
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn turn_f32(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
-        // Pairs of rows, pairs of pairs, and halves are interleaved in turn.
-        // SAFETY: the caller makes eight numbers of each of eight rows readable.
-        let load = |r: usize| unsafe { _mm256_loadu_ps(from.add(r * from_stride)) };
-        let pair = |r: usize| (_mm256_unpacklo_ps(load(r), load(r + 1)), _mm256_unpackhi_ps(load(r), load(r + 1)));
-        let four = |r: usize| {
-            let ((a, b), (c, d)) = (pair(r), pair(r + 2));
-            let (ac, bd) = (_mm256_shuffle_ps::<0x44>(a, c), _mm256_shuffle_ps::<0x44>(b, d));
-            [ac, _mm256_shuffle_ps::<0xee>(a, c), bd, _mm256_shuffle_ps::<0xee>(b, d)]
-        };
-        let (upper, lower) = (four(0), four(4));
-        for k in 0..4 {
-            // SAFETY: the caller makes these places writable.
-            unsafe { _mm256_storeu_ps(to.add(k * to_stride), _mm256_permute2f128_ps::<0x20>(upper[k], lower[k])) }
+        let mut rows = [_mm256_setzero_ps(); 8];
+        for r in 0..8 {
+            // SAFETY: the caller makes eight numbers of each of eight rows readable.
+            rows[r] = unsafe { _mm256_loadu_ps(from.add(r * from_stride)) };
         }
-        for k in 0..4 {
-            // SAFETY: as above.
-            unsafe { _mm256_storeu_ps(to.add((k + 4) * to_stride), _mm256_permute2f128_ps::<0x31>(upper[k], lower[k])) }
+        let columns = transposed_f32x8(rows);
+        for k in 0..8 {
+            // SAFETY: the caller makes these places writable.
+            unsafe { _mm256_storeu_ps(to.add(k * to_stride), columns[k]) }
         }
     }
 
@@ -291,15 +404,15 @@ mod x86 {
     #[target_feature(enable = "avx2")]
     unsafe fn turn_f64(from: *const f64, from_stride: usize, to: *mut f64, to_stride: usize) {
         for k in [0, 4] {
-            // SAFETY: the caller makes eight numbers of each of eight rows readable.
-            let load = |r: usize| unsafe { _mm256_loadu_pd(from.add(r * from_stride + k)) };
-            let pair = |r: usize| (_mm256_unpacklo_pd(load(r), load(r + 1)), _mm256_unpackhi_pd(load(r), load(r + 1)));
-            let four = |r: usize| {
-                let ((a, b), (c, d)) = (pair(r), pair(r + 2));
-                let (ac, bd) = (_mm256_permute2f128_pd::<0x20>(a, c), _mm256_permute2f128_pd::<0x20>(b, d));
-                [ac, bd, _mm256_permute2f128_pd::<0x31>(a, c), _mm256_permute2f128_pd::<0x31>(b, d)]
-            };
-            let (upper, lower) = (four(0), four(4));
+            let (mut upper, mut lower) = ([_mm256_setzero_pd(); 4], [_mm256_setzero_pd(); 4]);
+            for r in 0..4 {
+                // SAFETY: the caller makes eight numbers of each of eight rows readable.
+                unsafe {
+                    upper[r] = _mm256_loadu_pd(from.add(r * from_stride + k));
+                    lower[r] = _mm256_loadu_pd(from.add((r + 4) * from_stride + k));
+                }
+            }
+            let (upper, lower) = (transposed_f64x4(upper), transposed_f64x4(lower));
             for l in 0..4 {
                 // SAFETY: the caller makes these places writable.
                 unsafe {

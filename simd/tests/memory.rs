@@ -97,6 +97,26 @@ fn number<T: Float>(i: usize) -> T {
 }
 
 #[cfg(target_os = "linux")]
+/// A row times a matrix whose columns lie a page apart, which is read from the end of a line to the end of another.
+#[cfg(target_os = "linux")]
+fn columns_a_page_apart<T: Float>(level: Level) {
+    use guarded::Guarded;
+    let k = 4096 / size_of::<T>();
+    for at_end in [true, false] {
+        for (n, part) in [(16, k), (18, k), (33, k), (16, k - 3), (16, 5)] {
+            let (a, b) = (Guarded::<T>::new(part, at_end, number), Guarded::<T>::new((n - 1) * k + part, at_end, number));
+            let mut c = Guarded::<T>::new(n, at_end, number);
+            let columns = Mat::strided(b.as_slice(), part, n, 1, k);
+            product_at(level, Mat::new(a.as_slice(), 1, part), columns, Accumulate::Set, MatMut::new(c.as_mut_slice(), 1, n));
+            for j in 0..n {
+                let naive: f64 = (0..part).map(|p| a.as_slice()[p].to_f64() * b.as_slice()[j * k + p].to_f64()).sum();
+                assert_eq!(c.as_slice()[j].to_f64(), naive, "{level} {} {part} × {n}, column {j}", T::NAME);
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
 fn at_the_edge_of_a_page<T: Float>(level: Level) {
     use guarded::Guarded;
     let most = if T::NAME == "f32" { 16 } else { 8 };
@@ -105,7 +125,7 @@ fn at_the_edge_of_a_page<T: Float>(level: Level) {
         let plain = |len: usize| (0..len).map(number::<T>).collect::<Vec<T>>();
         for n in (0..=4 * most + 3).chain([97, 193]) {
             for m in [1, 2, 3, 4, 6, 7] {
-                for k in [0, 1, 8, 17] {
+                for k in [0, 1, 8, 17, if m < 4 { 41 } else { 9 }] {
                     let (a, b, bt, mut c) = (new(m * k), new(k * n), new(n * k), new(m * n));
                     let naive = |i: usize, j: usize, turned: bool| {
                         let b = |p: usize| if turned { bt.as_slice()[j * k + p] } else { b.as_slice()[p * n + j] };
@@ -168,6 +188,8 @@ fn nothing_is_read_or_written_past_the_end_or_before_the_start() {
     for level in Level::available() {
         at_the_edge_of_a_page::<f32>(level);
         at_the_edge_of_a_page::<f64>(level);
+        columns_a_page_apart::<f32>(level);
+        columns_a_page_apart::<f64>(level);
     }
 }
 

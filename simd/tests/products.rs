@@ -101,6 +101,49 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Few rows have ways of their own, by rows or by columns of the right factor, over several pieces of a long sum.
+    #[test]
+    fn products_of_few_rows(m in 1usize..5, k in 0usize..700, n in 0usize..300, a in 0usize..3, b in 0usize..3, c in 0usize..3, add: bool) {
+        let to = if add { Accumulate::Add } else { Accumulate::Set };
+        for level in Level::available() {
+            check_product::<f32>(level, m, k, n, [LAYS[a], LAYS[b], LAYS[c]], to);
+            check_product::<f64>(level, m, k, n, [LAYS[a], LAYS[b], LAYS[c]], to);
+        }
+    }
+}
+
+/// Rows and columns of the right factor at a distance of a page, from every place in a cache line on, are summed in the same order.
+fn pages_keep_bits<T: Float>(level: Level) {
+    let (stride, n) = (4096 / size_of::<T>(), 37);
+    let numbers: Vec<T> = (0..n * stride + 64).map(|i| T::of((i as f64 * 0.618_033_988_749).sin())).collect();
+    for m in 1..=3 {
+        for k in [1, 15, 16, 300, stride] {
+            let x = Owned::<T>::rough(m, k, Lay::Rows, 1);
+            let result = |b: Mat<T>| {
+                let mut c = Owned::<T>::nan(m, n, Lay::Rows);
+                product_at(level, x.mat(), b, Accumulate::Set, c.mat_mut());
+                c.bits()
+            };
+            for start in 0..17 {
+                let columns = Mat::strided(&numbers[start..], k, n, 1, stride);
+                let close = Owned::<T>::new(k, n, Lay::Rows, |i, j| columns.at(i, j));
+                assert!(result(columns) == result(close.mat()), "{level} {} {m} × {k} × {n} from {start} on", T::NAME);
+            }
+        }
+    }
+}
+
+#[test]
+fn columns_a_page_apart_keep_bits() {
+    for level in Level::available() {
+        pages_keep_bits::<f32>(level);
+        pages_keep_bits::<f64>(level);
+    }
+}
+
 fn threads<T: Float>(level: Level) {
     for (m, k, n) in [(300, 530, 270), (100, 300, 400), (40, 300, 416), (7, 600, 900), (900, 600, 7), (1, 700, 800)] {
         for lay in LAYS {
