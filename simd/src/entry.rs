@@ -6,13 +6,13 @@
 use crate::alone::Alone;
 use crate::block::Block;
 use crate::conv::{Correlate, Weights};
-use crate::few::Few;
 use crate::gram::Multiply;
 use crate::level::Level;
 use crate::map::{AcosSin, Map, MapAffine, Slope};
 use crate::mirror::{Mirror, Turn};
 use crate::pack::Pack;
 use crate::softmax::Rows;
+use crate::thin::Thin;
 
 macro_rules! entries {
     ($($name:ident: $kernel:ident),* $(,)?) => {
@@ -47,7 +47,7 @@ macro_rules! entries {
 entries! {
     run_alone: Alone,
     run_block: Block,
-    run_few: Few,
+    run_thin: Thin,
     run_pack: Pack,
     run_multiply: Multiply,
     run_mirror: Mirror,

@@ -35,7 +35,7 @@
 //! **Memory.** [`zeros`] gives zeros in pages of 2 MiB, and [`lend`] working memory that a thread keeps
 //! when it is [given back](give_back).
 //!
-//! **Unsafe code** is where a view forms an element's address (`mat`), where vectors are loaded and stored (`vector`, `tile`, `few`,
+//! **Unsafe code** is where a view forms an element's address (`mat`), where vectors are loaded and stored (`vector`, `tile`, `thin`,
 //! `pack`), where a loop is entered with the instructions of a level (`level`), whose value is the proof that the CPU
 //! has them, and where the system is given advice about pages (`huge`). Wrong shapes panic with all sizes in the message.
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -45,7 +45,6 @@ mod block;
 mod bounds;
 mod conv;
 mod entry;
-mod few;
 mod float;
 mod gram;
 mod huge;
@@ -59,6 +58,7 @@ mod phi;
 mod product;
 mod scratch;
 mod softmax;
+mod thin;
 mod tile;
 mod types;
 mod vector;

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use crate::alone::{Alone, is_small};
 use crate::block::{Block, DEPTH, Left, Right, most_rows, scratch_len};
-use crate::few::{self, Few};
 use crate::pack::{pack_all, panels_len};
 use crate::scratch::Scratch;
+use crate::thin::{self, SHORT, Thin};
 use crate::tile::{M, width_at};
 use crate::{Float, Level, Mat, MatMut};
 
@@ -87,8 +87,12 @@ fn oriented<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: Mat
     let threads = if work < ALONE { 1 } else { rayon::current_num_threads() };
     let alone = threads == 1;
     let grain = if alone { usize::MAX } else { (m * n / (4 * threads)).max(ALONE / k.max(1)) };
-    if m < few::FEW {
+    if m < thin::FEW {
         return columns(level, a, b, to, c, grain);
+    }
+    let in_order = b.col_stride() == 1 && c.col_stride() == 1;
+    if (1..=SHORT).contains(&k) && in_order && n > width_at::<T>(level) {
+        return rows(level, a, b, to, c, grain);
     }
     let left = if (a.col_stride() == 1 && n <= NARROW) || m * k <= SMALL { Left::View(a) } else { Left::Packed(a) };
     let right = if b.col_stride() == 1 && (m <= FEW || k * n <= SMALL) { Right::View(b) } else { Right::Packed(b) };
@@ -114,9 +118,22 @@ fn columns<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatM
         join(false, || columns(level, a, b1, to, left, grain), || columns(level, a, b2, to, right, grain));
         return;
     }
-    let len = few::scratch_len(b, to, &c);
+    let len = thin::scratch_len(b, to, &c);
     let mut scratch = (len > 0).then(|| Scratch::take(len));
-    T::run_few(level, Few { a, b, to, c, scratch: scratch.as_deref_mut().unwrap_or_default() });
+    T::run_thin(level, Thin { a, b, to, c, scratch: scratch.as_deref_mut().unwrap_or_default() });
+}
+
+/// A product with so short a sum that rows of the target are written in order.
+fn rows<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>, grain: usize) {
+    let (m, k) = (a.rows(), a.cols());
+    if m * c.cols() > grain && m >= 2 * FEW {
+        let half = m / 2;
+        let (above, below) = c.split_rows_at(half);
+        let (a1, a2) = (a.block(0..half, 0..k), a.block(half..m, 0..k));
+        join(false, || rows(level, a1, b, to, above, grain), || rows(level, a2, b, to, below, grain));
+        return;
+    }
+    T::run_thin(level, Thin { a, b, to, c, scratch: &mut [] });
 }
 
 /// A product of so many rows that the right factor is packed for all of them, a strip at a time, and for all threads.

@@ -167,8 +167,13 @@ fn the_same_bits_at_any_number_of_threads() {
 
 /// An element has the same bits however the product is cut, down to a single row, column or element, and wherever it is written.
 fn cuts_keep_bits<T: Float>(level: Level) {
-    // So many columns fill panels, which the first tile of a few rows packs on the way, and of many rows not.
-    let (m, k, n) = (70, 600, 64);
+    // 64 columns fill panels, which the first tile of a few rows packs on the way, and of many rows not. Short sums are written by rows.
+    for (k, n) in [(600, 64), (1, 77), (4, 70)] {
+        cuts_of_one_size_keep_bits::<T>(level, 70, k, n);
+    }
+}
+
+fn cuts_of_one_size_keep_bits<T: Float>(level: Level, m: usize, k: usize, n: usize) {
     for (la, lb) in [(Lay::Rows, Lay::Rows), (Lay::Cols, Lay::Gaps), (Lay::Gaps, Lay::Cols)] {
         for to in [Accumulate::Set, Accumulate::Add] {
             let (a, b) = (Owned::<T>::rough(m, k, la, 1), Owned::<T>::rough(k, n, lb, 2));
@@ -184,7 +189,7 @@ fn cuts_keep_bits<T: Float>(level: Level) {
                         product_at(level, a.mat().row_range(i), b.mat().col_range(j), to, c);
                     }
                 }
-                assert!(whole.bits() == cut.bits(), "{level} {} {to:?} in pieces of {rows} × {cols}", T::NAME);
+                assert!(whole.bits() == cut.bits(), "{level} {} {to:?}, sums over {k}, in pieces of {rows} × {cols}", T::NAME);
             }
             let mut turned = Owned::<T>::rough(m, n, Lay::Rows, 3);
             let mut other = Owned::<T>::new(n, m, Lay::Rows, |j, i| T::of(start.at(i, j)));

@@ -1,4 +1,5 @@
-//! Products of one to three rows, which wait for the right factor: it is read once, where it lies, in the order in which it lies.
+//! Thin products, which wait for memory: of one to three rows, whose right factor is read once, where it lies and in that order, or
+//! with sums over one to four numbers, whose target is written in order.
 //!
 //! Every sum runs over k in order, as in a tile, so an element has the same bits here and there.
 
@@ -14,6 +15,9 @@ use crate::{Accumulate, Float, Mat, MatMut};
 
 /// Rows so few that a tile has not enough sums to hide the latency of a multiply-add.
 pub(crate) const FEW: usize = 4;
+
+/// Numbers of a sum so short that writing the target is most of the work.
+pub(crate) const SHORT: usize = 4;
 
 /// Bytes of sums that stay in the first cache while rows of the right factor pass.
 const SUMS: usize = 1 << 14;
@@ -51,39 +55,44 @@ fn pieces(depth: usize, to: Accumulate) -> impl Iterator<Item = (Range<usize>, A
     ends.map(move |k| if k.start == 0 { (k, to) } else { (k, Accumulate::Add) })
 }
 
-/// c ← a·b or c ← c + a·b for one to three rows, with the lanes along the columns of `c`.
-pub struct Few<'a, T> {
+/// c ← a·b or c ← c + a·b for fewer than [`FEW`] rows, or over at most [`SHORT`] numbers where the elements of a row of `b` lie side by side,
+/// and those of a row of `c`.
+pub struct Thin<'a, T> {
     pub(crate) a: Mat<'a, T>,
     pub(crate) b: Mat<'a, T>,
     pub(crate) to: Accumulate,
     pub(crate) c: MatMut<'a, T>,
-    /// Room for [`scratch_len`] numbers.
+    /// Room for [`scratch_len`] numbers, if the rows are few.
     pub(crate) scratch: &'a mut [T],
 }
 
-impl<T: Float> Kernel for Few<'_, T> {
+impl<T: Float> Kernel for Thin<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<A: Arith>(self, cpu: A) {
         // Beside the factors of two or three rows sixteen registers do not last for more streams.
         let wide = size_of::<A::Vector<T>>() == LINE;
-        match self.c.rows() {
-            1 => self.rows::<A, 1, 8>(cpu),
-            2 if wide => self.rows::<A, 2, 8>(cpu),
-            3 if wide => self.rows::<A, 3, 8>(cpu),
-            2 => self.rows::<A, 2, 4>(cpu),
-            3 => self.rows::<A, 3, 4>(cpu),
-            m => panic!("{m} rows are not few"),
+        match (self.c.rows(), self.b.rows()) {
+            (1, _) => self.rows::<A, 1, 8>(cpu),
+            (2, _) if wide => self.rows::<A, 2, 8>(cpu),
+            (3, _) if wide => self.rows::<A, 3, 8>(cpu),
+            (2, _) => self.rows::<A, 2, 4>(cpu),
+            (3, _) => self.rows::<A, 3, 4>(cpu),
+            (_, 1) => self.short::<A, 1>(cpu),
+            (_, 2) => self.short::<A, 2>(cpu),
+            (_, 3) => self.short::<A, 3>(cpu),
+            (_, 4) => self.short::<A, 4>(cpu),
+            (m, k) => panic!("{m} rows are not few, and a sum over {k} numbers is not short"),
         }
     }
 }
 
-impl<T: Float> Few<'_, T> {
+impl<T: Float> Thin<'_, T> {
     /// The product, where `STREAMS` rows of the right factor are read side by side if they lie so: each is a stream that the CPU follows.
     #[inline(always)]
     fn rows<A: Arith, const M: usize, const STREAMS: usize>(self, cpu: A) {
-        let Few { a, b, to, mut c, scratch } = self;
+        let Thin { a, b, to, mut c, scratch } = self;
         let (lanes, width, depth, n) = (<A::Vector<T> as Vector>::LANES, width::<T, A>(), b.rows(), c.cols());
         if b.col_stride() == 1 && n > M * width && depth > 0 {
             let most = SUMS / size_of::<T>() / M / lanes * lanes;
@@ -129,6 +138,35 @@ impl<T: Float> Few<'_, T> {
             }
         }
     }
+
+    /// The product over `K` numbers, row after row of the target.
+    #[inline(always)]
+    fn short<A: Arith, const K: usize>(self, cpu: A) {
+        let Thin { a, b, to, mut c, .. } = self;
+        let (m, n) = (c.rows(), c.cols());
+        let how = if to == Accumulate::Add { Sums::Added } else { Sums::New };
+        let mut i = 0;
+        // Two rows share what is read of `b`, unless writing is all that counts.
+        while K > 1 && i + 2 <= m {
+            pass::<T, A, 2, K>(cpu, a.block(i..i + 2, 0..K), b, how, &mut c.reborrow().block(i..i + 2, 0..n));
+            i += 2;
+        }
+        while i < m {
+            pass::<T, A, 1, K>(cpu, a.block(i..i + 1, 0..K), b, how, &mut c.reborrow().block(i..i + 1, 0..n));
+            i += 1;
+        }
+    }
+}
+
+/// What sums start with, and where they go.
+#[derive(Clone, Copy, PartialEq)]
+enum Sums {
+    /// They start at 0 and are written.
+    New,
+    /// They go on from what was written.
+    Continued,
+    /// They start at 0 and are added to what is there.
+    Added,
 }
 
 /// A row of the target ← the sums, or the sums are added to it.
@@ -156,12 +194,12 @@ fn along_rows<T: Float, A: Arith, const M: usize, const G: usize>(
     let mut sums = if apart { MatMut::new(&mut scratch[..M * n], M, n) } else { c.reborrow() };
     let mut k = 0;
     while k < depth {
-        let fresh = k == 0;
+        let how = if k == 0 { Sums::New } else { Sums::Continued };
         if k + G <= depth {
-            pass::<T, A, M, G>(cpu, a.block(0..M, k..k + G), b.block(k..k + G, 0..n), fresh, &mut sums);
+            pass::<T, A, M, G>(cpu, a.block(0..M, k..k + G), b.block(k..k + G, 0..n), how, &mut sums);
             k += G;
         } else {
-            pass::<T, A, M, 1>(cpu, a.block(0..M, k..k + 1), b.block(k..k + 1, 0..n), fresh, &mut sums);
+            pass::<T, A, M, 1>(cpu, a.block(0..M, k..k + 1), b.block(k..k + 1, 0..n), how, &mut sums);
             k += 1;
         }
     }
@@ -172,9 +210,9 @@ fn along_rows<T: Float, A: Arith, const M: usize, const G: usize>(
     }
 }
 
-/// Adds the products with `G` rows of `b` to the sums, which are 0 before the first ones.
+/// Sums of the products with `G` rows of `b`.
 #[inline(always)]
-fn pass<T: Float, A: Arith, const M: usize, const G: usize>(cpu: A, a: Mat<T>, b: Mat<T>, fresh: bool, sums: &mut MatMut<T>) {
+fn pass<T: Float, A: Arith, const M: usize, const G: usize>(cpu: A, a: Mat<T>, b: Mat<T>, how: Sums, sums: &mut MatMut<T>) {
     let (lanes, n) = (<A::Vector<T> as Vector>::LANES, b.cols());
     assert!(a.rows() == M && a.cols() == G && b.rows() == G && (n == 1 || b.col_stride() == 1));
     assert!(sums.rows() == M && sums.cols() == n && (n == 1 || sums.col_stride() == 1));
@@ -197,9 +235,12 @@ fn pass<T: Float, A: Arith, const M: usize, const G: usize>(cpu: A, a: Mat<T>, b
             }
             for i in 0..M {
                 let place = to.add(i * cs + j);
-                let mut sum = if fresh { zero } else { A::Vector::<T>::load(cpu, place) };
+                let mut sum = if how == Sums::Continued { A::Vector::<T>::load(cpu, place) } else { zero };
                 for g in 0..G {
                     sum = factors[i][g].mul_add(row[g], sum);
+                }
+                if how == Sums::Added {
+                    sum = A::Vector::<T>::load(cpu, place).add(sum);
                 }
                 sum.store(place);
             }
@@ -212,9 +253,12 @@ fn pass<T: Float, A: Arith, const M: usize, const G: usize>(cpu: A, a: Mat<T>, b
             // SAFETY: as above, for the `tail` columns that are left.
             unsafe {
                 let place = to.add(i * cs + whole);
-                let mut sum = if fresh { zero } else { A::Vector::<T>::load_first(cpu, place, tail) };
+                let mut sum = if how == Sums::Continued { A::Vector::<T>::load_first(cpu, place, tail) } else { zero };
                 for g in 0..G {
                     sum = factors[i][g].mul_add(A::Vector::<T>::load_first(cpu, from.add(g * bs + whole), tail), sum);
+                }
+                if how == Sums::Added {
+                    sum = A::Vector::<T>::load_first(cpu, place, tail).add(sum);
                 }
                 sum.store_first(place, tail);
             }
