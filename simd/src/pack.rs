@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::lane::Arith;
 use crate::level::{Kernel, Level};
-use crate::tile::M;
+use crate::tile::{self, M};
 use crate::vector::{Vector, prefetch};
 use crate::{Float, Mat, MatMut};
 
@@ -32,6 +32,11 @@ pub(crate) struct Panels<'a, T> {
 }
 
 impl<'a, T: Float> Panels<'a, T> {
+    /// What [`pack_all`] or [`pack_stack`] wrote.
+    pub(crate) fn new(data: &'a [T], width: usize, depth: usize) -> Self {
+        Panels { data, width, depth }
+    }
+
     /// A panel's columns `k`: `k` × width.
     #[inline(always)]
     pub(crate) fn columns(&self, panel: usize, k: Range<usize>) -> Mat<'a, T> {
@@ -48,20 +53,13 @@ pub(crate) fn pack<T: Float, A: Arith>(cpu: A, x: Mat<T>, width: usize, panels: 
     assert!(panels.len() == rows.div_ceil(width) * panel);
     let mut first = 0;
     if x.row_stride() == 1 {
-        // A column lies side by side: some panels take their part of it at once, as whole cache lines are read so.
-        let (whole, some) = (rows / width * width, (TOGETHER / size_of::<T>() / width).max(1) * width);
-        for r in (0..whole).step_by(some) {
-            for k in 0..depth {
-                let column = x.block(r..whole.min(r + some), k..k + 1).t().as_slice().expect("a column lies side by side");
-                // A column is short, and the next one in another page, where the CPU would not look by itself.
-                for r in (0..column.len()).step_by(64 / size_of::<T>()) {
-                    prefetch(column.as_ptr().wrapping_add(AHEAD * x.col_stride() + r));
-                }
-                for (p, from) in column.chunks_exact(width).enumerate() {
-                    let to = &mut panels[(r / width + p) * panel + k * width..][..width];
-                    if width == M { copy::<T, M>(from, to) } else { copy::<T, BLOCK>(from, to) }
-                }
-            }
+        // Copies whose length the compiler knows need no loop.
+        let (tile, whole) = (tile::width::<T, A>(), rows / width * width);
+        let x = x.row_range(0..whole);
+        match width {
+            M => pack_columns(x, M, panels),
+            _ if width == tile => pack_columns(x, tile, panels),
+            _ => pack_columns(x, width, panels),
         }
         first = whole;
     } else if x.col_stride() == 1 {
@@ -75,6 +73,27 @@ pub(crate) fn pack<T: Float, A: Arith>(cpu: A, x: Mat<T>, width: usize, panels: 
         let to = &mut panels[r / width * panel..][..panel];
         for k in 0..depth {
             to[k * width + r % width] = if r < rows { x.at(r, k) } else { T::ZERO };
+        }
+    }
+}
+
+/// [`pack`] of whole panels of a matrix whose columns lie side by side: some panels take their part of a column at once, as whole cache
+/// lines are read so.
+#[inline(always)]
+fn pack_columns<T: Float>(x: Mat<T>, width: usize, panels: &mut [T]) {
+    let (rows, depth) = (x.rows(), x.cols());
+    let some = (TOGETHER / size_of::<T>() / width).max(1) * width;
+    for r in (0..rows).step_by(some) {
+        for k in 0..depth {
+            let column = x.block(r..rows.min(r + some), k..k + 1).t().as_slice().expect("a column lies side by side");
+            // A column is short, and the next one in another page, where the CPU would not look by itself.
+            for r in (0..column.len()).step_by(64 / size_of::<T>()) {
+                prefetch(column.as_ptr().wrapping_add(AHEAD * x.col_stride() + r));
+            }
+            for (p, from) in column.chunks_exact(width).enumerate() {
+                let to = &mut panels[((r / width + p) * depth + k) * width..][..width];
+                if width == M { copy::<T, M>(from, to) } else { copy::<T, BLOCK>(from, to) }
+            }
         }
     }
 }
@@ -114,7 +133,28 @@ pub(crate) fn pack_all<'a, T: Float>(level: Level, alone: bool, x: Mat<T>, width
             T::run_pack(level, Pack { x, width, panels });
         });
     }
-    Panels { data: panels, width, depth: x.cols() }
+    Panels::new(panels, width, x.cols())
+}
+
+/// Packs the columns of matrices that stand above each other, all alike, of which `transposed` gives the transpose of each.
+pub(crate) fn pack_stack<'a, 'm, T: Float>(
+    level: Level,
+    matrices: usize,
+    transposed: impl Fn(usize) -> Mat<'m, T>,
+    width: usize,
+    panels: &'a mut [T],
+) -> Panels<'a, T> {
+    let mut depth = 0;
+    for k in 0..matrices {
+        let x = transposed(k);
+        let part = x.cols() * width;
+        depth = matrices * x.cols();
+        for (p, first) in (0..x.rows()).step_by(width).enumerate() {
+            let x = x.row_range(first..x.rows().min(first + width));
+            T::run_pack(level, Pack { x, width, panels: &mut panels[(p * matrices + k) * part..][..part] });
+        }
+    }
+    Panels::new(panels, width, depth)
 }
 
 /// A copy in pieces of known length, which needs no call.

@@ -237,6 +237,8 @@ fn sizes_of_threads() -> Vec<(Convolution, usize, usize)> {
     vec![
         (Convolution::same([12, 13], 6, [3, 3], [1, 1], 17), 1, 2),
         (Convolution::same([28, 28], 3, [3, 3], [2, 2], 20), 5, 1),
+        // Summed in three parts, of which two threads share the last.
+        (Convolution::same([28, 28], 3, [3, 3], [1, 1], 20), 9, 1),
         (Convolution::circular([17, 9], 5, [5, 3], [3, 2], 33), 13, 2),
         (Convolution::same([6, 6], 8, [3, 3], [1, 1], 16), 200, 1),
         (Convolution::valid([40, 1], 16, [3, 1], [1, 1], 24), 5, 1),

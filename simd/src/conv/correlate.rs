@@ -4,15 +4,15 @@ use std::ops::Range;
 
 use crate::lane::Arith;
 use crate::level::Kernel;
-use crate::pack::pack;
+use crate::pack::Panels;
 use crate::tile::{M, MOST_LANES, N, Sum, tile_of_sum, width};
-use crate::{Accumulate, Float, Level, Mat, MatMut};
+use crate::{Accumulate, Float, MatMut};
 
 /// Filters whose columns are in panels of a tile's width, and what lies between them in a bordered image.
 #[derive(Clone, Copy)]
 pub(super) struct Filter<'a, T> {
     /// Panels of `rows · depth` rows.
-    pub(super) panels: &'a [T],
+    pub(super) panels: Panels<'a, T>,
     /// Filter rows.
     pub(super) rows: usize,
     /// Numbers of a filter row that lie side by side: its taps with their channels.
@@ -32,36 +32,25 @@ pub(super) struct Sites {
 
 impl Sites {
     /// The same sites with rows as long as may be: a single column is a row.
-    pub(super) fn turned(self) -> Self {
+    fn turned(self) -> Self {
         let Sites { down, across, step: [s, t], c_step: [c, d] } = self;
         if across == 1 { Sites { down: across, across: down, step: [t, s], c_step: [d, c] } } else { self }
     }
 }
 
-/// c ← the filter at each site, or added to it: image and target begin with the first number of the first site.
-#[inline]
-pub(super) fn correlate<T: Float>(
-    level: Level,
-    image: &[T],
-    image_row: usize,
-    filter: Filter<T>,
-    to: Accumulate,
-    c: &mut [T],
-    sites: Sites,
-    channels: usize,
-) {
-    T::run_correlate(level, Correlate { image, image_row, filter, to, c, sites: sites.turned(), channels });
-}
-
-/// The work of [`correlate`].
+/// c ← the filter at each site, or added to it.
 pub struct Correlate<'a, T> {
-    image: &'a [T],
-    image_row: usize,
-    filter: Filter<'a, T>,
-    to: Accumulate,
-    c: &'a mut [T],
-    sites: Sites,
-    channels: usize,
+    /// Bordered, from the first number on that the first site needs.
+    pub(super) image: &'a [T],
+    /// Numbers in a row of the image.
+    pub(super) image_row: usize,
+    pub(super) filter: Filter<'a, T>,
+    pub(super) to: Accumulate,
+    /// From the first number of the first site on.
+    pub(super) c: &'a mut [T],
+    pub(super) sites: Sites,
+    /// Columns of the filter.
+    pub(super) channels: usize,
 }
 
 impl<T: Float> Kernel for Correlate<'_, T> {
@@ -69,12 +58,12 @@ impl<T: Float> Kernel for Correlate<'_, T> {
 
     #[inline(always)]
     fn run<A: Arith>(self, cpu: A) {
-        let Correlate { image, image_row, filter, to, c, sites: Sites { down, across, step, c_step }, channels } = self;
+        let Correlate { image, image_row, filter, to, c, sites, channels } = self;
+        let Sites { down, across, step, c_step } = sites.turned();
         let (width, depth) = (width::<T, A>(), filter.depth);
-        let panel = filter.rows * depth * width;
         for j in (0..channels).step_by(width) {
             let cols = j..channels.min(j + width);
-            let panel = Mat::new(&filter.panels[j / width * panel..][..panel], filter.rows * depth, width);
+            let panel = filter.panels.columns(j / width, 0..filter.rows * depth);
             for p in 0..down {
                 let mut row = MatMut::strided(&mut c[p * c_step[0]..], across, channels, c_step[1], 1);
                 for block in blocks(across) {
@@ -103,33 +92,4 @@ pub(super) fn blocks(n: usize) -> impl Iterator<Item = Range<usize>> {
 /// The room for panels of `columns` columns of `rows` numbers, at any level.
 pub(super) fn panels_len(rows: usize, columns: usize) -> usize {
     columns.next_multiple_of(N * MOST_LANES) * rows
-}
-
-/// Writes the columns of matrices that stand above each other, all alike, as panels.
-///
-/// `piece` gives the transpose of a matrix: columns × rows.
-pub(super) struct Pack<'a, T, P> {
-    /// How many.
-    pub(super) pieces: usize,
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) piece: P,
-    pub(super) to: &'a mut [T],
-}
-
-impl<'m, T: Float, P: Fn(usize) -> Mat<'m, T>> Kernel for Pack<'_, T, P> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<A: Arith>(self, cpu: A) {
-        let width = width::<T, A>();
-        let panel = self.rows * width;
-        for j in (0..self.columns).step_by(width) {
-            for piece in 0..self.pieces {
-                let columns = (self.piece)(piece).block(j..self.columns.min(j + width), 0..self.rows);
-                let at = (j / width * self.pieces + piece) * panel;
-                pack(cpu, columns, width, &mut self.to[at..at + panel]);
-            }
-        }
-    }
 }

@@ -4,9 +4,11 @@ use rayon::prelude::*;
 
 use super::Convolution;
 use super::border::{bordered, room};
-use super::correlate::{Filter, Pack, Sites, correlate, panels_len};
+use super::correlate::{Correlate, Filter, Sites, panels_len};
+use crate::pack::pack_all;
 use crate::product::ALONE;
 use crate::scratch::Scratch;
+use crate::tile::width_at;
 use crate::{Accumulate, Float, Level, Mat};
 
 /// A convolution of `images` images (the correlation that networks call so): y ← Σ, or y ← y + Σ,
@@ -51,9 +53,8 @@ pub fn conv_at<T: Float>(level: Level, conv: &Convolution, images: usize, x: &[T
     }
     let rows = conv.filter[0] * conv.filter[1] * conv.channels_in;
     let mut panels = Scratch::take(panels_len(rows, conv.channels_out));
-    let weights = Mat::new(w, rows, conv.channels_out).t();
-    level.run(Pack { pieces: 1, rows, columns: conv.channels_out, piece: |_| weights, to: &mut panels });
-    let filter = Filter { panels: &panels, rows: conv.filter[0], depth: conv.filter[1] * conv.channels_in };
+    let panels = pack_all(level, true, Mat::new(w, rows, conv.channels_out).t(), width_at::<T>(level), &mut panels);
+    let filter = Filter { panels, rows: conv.filter[0], depth: conv.filter[1] * conv.channels_in };
 
     let work = images.saturating_mul(out).saturating_mul(rows);
     let threads = if work < ALONE { 1 } else { rayon::current_num_threads() };
@@ -77,7 +78,7 @@ fn rows_of_sites<T: Float>(level: Level, conv: &Convolution, x: &[T], filter: Fi
     let c_row = width * channels;
     let some = |p: usize, c: &mut [T]| {
         let sites = Sites { down: c.len() / c_row, across: width, step, c_step: [c_row, channels] };
-        correlate(level, &x[p * step[0]..], image_row, filter, to, c, sites, channels);
+        T::run_correlate(level, Correlate { image: &x[p * step[0]..], image_row, filter, to, c, sites, channels });
     };
     if threads == 1 {
         some(0, y);

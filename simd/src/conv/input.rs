@@ -5,10 +5,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::border::{fold_around, surround};
-use super::correlate::{Filter, Pack, Sites, correlate, panels_len};
+use super::correlate::{Correlate, Filter, Sites, panels_len};
 use super::{Border, Convolution};
+use crate::pack::{Panels, pack_stack};
 use crate::product::ALONE;
 use crate::scratch::Scratch;
+use crate::tile::width_at;
 use crate::{Accumulate, Float, Level, Mat};
 
 /// The gradient of Σ g·y by the input: x ← the adjoint of [`conv`](crate::conv()) at `g`, or added to it,
@@ -57,9 +59,9 @@ pub fn conv_input_gradient_at<T: Float>(level: Level, conv: &Convolution, images
         }
         return;
     }
-    let phases = Phases::new(conv);
+    let phases = Phases::new(level, conv);
     let mut panels = Scratch::take(panels_len(conv.filter[0] * conv.filter[1] * conv.channels_out, conv.channels_in));
-    phases.pack(level, w, &mut panels);
+    phases.pack(w, &mut panels);
 
     let work = images.saturating_mul(out).saturating_mul(conv.weights_len() / conv.channels_out);
     let threads = if work < ALONE { 1 } else { rayon::current_num_threads() };
@@ -70,11 +72,11 @@ pub fn conv_input_gradient_at<T: Float>(level: Level, conv: &Convolution, images
         if conv.padding.border == Border::Zeros {
             let (rows, cols) = (conv.padding.rows[0], conv.padding.cols[0]);
             let window = [rows..rows + conv.image[0], cols..cols + conv.image[1]];
-            return phases.shared(level, &border, &panels, window, to, dx, threads);
+            return phases.shared([&border, &panels], window, to, dx, threads);
         }
         let outer = conv.bordered();
         let mut whole = Scratch::take(outer[0] * outer[1] * conv.channels_in);
-        phases.shared(level, &border, &panels, outer.map(|n| 0..n), Accumulate::Set, &mut whole, threads);
+        phases.shared([&border, &panels], outer.map(|n| 0..n), Accumulate::Set, &mut whole, threads);
         fold_around(conv, &mut whole, to, dx);
     };
     if threads == 1 || images < threads {
@@ -112,15 +114,16 @@ impl Axis {
 
 /// A filter cut into its phases.
 struct Phases<'a> {
+    level: Level,
     conv: &'a Convolution,
     axes: [Axis; 2],
 }
 
 impl<'a> Phases<'a> {
-    fn new(conv: &'a Convolution) -> Self {
+    fn new(level: Level, conv: &'a Convolution) -> Self {
         let bordered = conv.bordered();
         let axis = |i: usize| Axis { bordered: bordered[i], filter: conv.filter[i], stride: conv.stride[i] };
-        Phases { conv, axes: [axis(0), axis(1)] }
+        Phases { level, conv, axes: [axis(0), axis(1)] }
     }
 
     /// Each phase with the numbers of its taps down and across and the place of its panels.
@@ -137,7 +140,7 @@ impl<'a> Phases<'a> {
     }
 
     /// Writes the filter of each phase, turned around and with its channels exchanged, as panels.
-    fn pack<T: Float>(&self, level: Level, w: &[T], panels: &mut [T]) {
+    fn pack<T: Float>(&self, w: &[T], panels: &mut [T]) {
         let Convolution { channels_in: ci, channels_out: co, filter, stride, .. } = *self.conv;
         for (phase, taps, place) in self.each() {
             let piece = |k: usize| {
@@ -145,36 +148,28 @@ impl<'a> Phases<'a> {
                 let tap = (m * stride[0] + phase[0]) * filter[1] + n * stride[1] + phase[1];
                 Mat::new(&w[tap * ci * co..(tap + 1) * ci * co], ci, co)
             };
-            level.run(Pack { pieces: taps[0] * taps[1], rows: co, columns: ci, piece, to: &mut panels[place] });
+            pack_stack(self.level, taps[0] * taps[1], piece, width_at::<T>(self.level), &mut panels[place]);
         }
     }
 
     /// [`window`](Self::window), whose rows are shared by some threads.
-    fn shared<T: Float>(
-        &self,
-        level: Level,
-        g: &[T],
-        panels: &[T],
-        [rows, cols]: [Range<usize>; 2],
-        to: Accumulate,
-        dx: &mut [T],
-        threads: usize,
-    ) {
+    fn shared<T: Float>(&self, from: [&[T]; 2], [rows, cols]: [Range<usize>; 2], to: Accumulate, dx: &mut [T], threads: usize) {
         if threads == 1 {
-            return self.window(level, g, panels, [rows, cols], to, dx);
+            return self.window(from, [rows, cols], to, dx);
         }
         let some = rows.len().div_ceil(2 * threads);
         let row = cols.len() * self.conv.channels_in;
         dx.par_chunks_mut(some * row).enumerate().for_each(|(k, dx)| {
             let first = rows.start + k * some;
-            self.window(level, g, panels, [first..rows.end.min(first + some), cols.clone()], to, dx);
+            self.window(from, [first..rows.end.min(first + some), cols.clone()], to, dx);
         });
     }
 
-    /// The gradient at the bordered places of a window, from the surrounded sites `g`.
-    fn window<T: Float>(&self, level: Level, g: &[T], panels: &[T], window: [Range<usize>; 2], to: Accumulate, dx: &mut [T]) {
+    /// The gradient at the bordered places of a window, from the surrounded sites `g` and the panels of the filter.
+    fn window<T: Float>(&self, [g, panels]: [&[T]; 2], window: [Range<usize>; 2], to: Accumulate, dx: &mut [T]) {
         let Convolution { channels_in: ci, channels_out: co, stride, .. } = *self.conv;
         let (g_row, row) = (self.axes[1].surrounded() * co, window[1].len() * ci);
+        let width = width_at::<T>(self.level);
         for (phase, taps, place) in self.each() {
             let [(i, u, rows), (j, v, cols)] = [0, 1].map(|axis| self.axes[axis].places(phase[axis], &window[axis]));
             if rows == 0 || cols == 0 {
@@ -192,9 +187,10 @@ impl<'a> Phases<'a> {
                 continue;
             }
             let first = (u + self.axes[0].taps(0) - taps[0]) * g_row + (v + self.axes[1].taps(0) - taps[1]) * co;
-            let filter = Filter { panels: &panels[place], rows: taps[0], depth: taps[1] * co };
+            let panels = Panels::new(&panels[place], width, taps[0] * taps[1] * co);
+            let filter = Filter { panels, rows: taps[0], depth: taps[1] * co };
             let sites = Sites { down: rows, across: cols, step: [g_row, co], c_step };
-            correlate(level, &g[first..], g_row, filter, to, c, sites, ci);
+            T::run_correlate(self.level, Correlate { image: &g[first..], image_row: g_row, filter, to, c, sites, channels: ci });
         }
     }
 }

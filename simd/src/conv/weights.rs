@@ -6,12 +6,13 @@ use rayon::prelude::*;
 
 use super::Convolution;
 use super::border::{bordered, room};
-use super::correlate::{Pack, blocks, panels_len};
+use super::correlate::{blocks, panels_len};
 use crate::lane::Arith;
 use crate::level::Kernel;
+use crate::pack::{Panels, pack_all};
 use crate::product::{ALONE, join};
 use crate::scratch::Scratch;
-use crate::tile::{M, Sum, tile_of_sum, width};
+use crate::tile::{M, Sum, tile_of_sum, width, width_at};
 use crate::{Accumulate, Float, Level, Mat, MatMut};
 
 /// Images whose gradients are summed before sums are added to each other hold about this many sites, and are at most [`IMAGES`].
@@ -19,6 +20,12 @@ const SITES: usize = 1 << 12;
 
 /// See [`SITES`].
 const IMAGES: usize = 64;
+
+/// The number of such sums is a multiple of this where there are enough images, so that a few threads have equal shares, ...
+const SHARES: usize = 4;
+
+/// ... each of so many sites: of fewer, adding the sum would be a noticeable part of the work.
+const LEAST_SITES: usize = 1 << 10;
 
 /// Sites that are summed over in registers, in whole rows: their part of a panel stays in the first cache.
 const DEPTH: usize = 128;
@@ -65,7 +72,8 @@ pub fn conv_weight_gradient_at<T: Float>(
     to: Accumulate,
     dw: &mut [T],
 ) {
-    let task = Task::new(level, conv, images, lanes, x, g, dw, Some(lanes));
+    let task = Task { level, conv, images, lanes, x, g };
+    task.check(dw, Some(lanes));
     if to == Accumulate::Set {
         dw.fill(T::ZERO);
     }
@@ -73,7 +81,7 @@ pub fn conv_weight_gradient_at<T: Float>(
         return;
     }
     let (threads, len) = (task.threads(), dw.len());
-    let some = SITES.div_ceil(task.sites().max(1)).min(IMAGES);
+    let some = task.images_summed_first();
     let pieces = images.div_ceil(some);
     let piece = |k: usize, threads: usize, sum: &mut [T]| {
         for i in k * some..images.min((k + 1) * some) {
@@ -81,19 +89,21 @@ pub fn conv_weight_gradient_at<T: Float>(
             task.image(i, to, threads, MatMut::new(sum, lanes, conv.weights_len()));
         }
     };
-    // Pieces are added in order, so it does not matter how many are computed at once.
-    let (at_once, within) = if pieces < threads { (1, threads) } else { (threads, 1) };
-    let mut sums = Scratch::take(at_once.min(pieces) * len);
-    for first in (0..pieces).step_by(at_once) {
-        let sums = &mut sums[..at_once.min(pieces - first) * len];
+    // Pieces are added in order, so it does not matter how many are computed at once: each by one thread while there are enough of them.
+    let mut sums = Scratch::take(threads.min(pieces) * len);
+    let mut done = 0;
+    while done < pieces {
+        let at_once = if pieces - done < threads { 1 } else { threads };
+        let sums = &mut sums[..at_once * len];
         if at_once == 1 {
-            piece(first, within, sums);
+            piece(done, threads, sums);
         } else {
-            sums.par_chunks_exact_mut(len).enumerate().for_each(|(k, sum)| piece(first + k, 1, sum));
+            sums.par_chunks_exact_mut(len).enumerate().for_each(|(k, sum)| piece(done + k, 1, sum));
         }
         for sum in sums.chunks_exact(len) {
             dw.iter_mut().zip(sum).for_each(|(dw, &sum)| *dw += sum);
         }
+        done += at_once;
     }
 }
 
@@ -124,7 +134,8 @@ pub fn conv_example_gradients_at<T: Float>(
     to: Accumulate,
     dw: &mut [T],
 ) {
-    let task = Task::new(level, conv, images, lanes, x, g, dw, lanes.checked_mul(images));
+    let task = Task { level, conv, images, lanes, x, g };
+    task.check(dw, lanes.checked_mul(images));
     if dw.is_empty() || g.is_empty() {
         if to == Accumulate::Set {
             dw.fill(T::ZERO);
@@ -151,24 +162,24 @@ struct Task<'a, T> {
     g: &'a [T],
 }
 
-impl<'a, T: Float> Task<'a, T> {
+impl<T: Float> Task<'_, T> {
+    /// Refuses lengths that do not fit, where `dw` is for so many filters.
     #[track_caller]
-    fn new(
-        level: Level,
-        conv: &'a Convolution,
-        images: usize,
-        lanes: usize,
-        x: &'a [T],
-        g: &'a [T],
-        dw: &[T],
-        filters: Option<usize>,
-    ) -> Self {
+    fn check(&self, dw: &[T], filters: Option<usize>) {
+        let Task { conv, images, lanes, x, g, .. } = *self;
         conv.check();
         let wanted_x = conv.image_len().checked_mul(images);
         let wanted_g = conv.out_len().checked_mul(images).and_then(|n| n.checked_mul(lanes));
         let wanted_dw = filters.and_then(|n| n.checked_mul(conv.weights_len()));
         conv.check_lengths(images, lanes, [("x", x.len(), wanted_x), ("g", g.len(), wanted_g), ("dw", dw.len(), wanted_dw)]);
-        Task { level, conv, images, lanes, x, g }
+    }
+
+    /// How many images are summed before sums are added to each other: their sizes decide, so that the bits do not depend on the threads.
+    fn images_summed_first(&self) -> usize {
+        let sites = self.sites().max(1);
+        let pieces = self.images.div_ceil(SITES.div_ceil(sites).min(IMAGES));
+        let most = self.images.saturating_mul(sites) / LEAST_SITES;
+        self.images.div_ceil(pieces.next_multiple_of(SHARES).min(most.max(pieces)))
     }
 
     fn sites(&self) -> usize {
@@ -210,8 +221,7 @@ impl<'a, T: Float> Task<'a, T> {
         for l in 0..self.lanes {
             let g = &self.g[(l * self.images + i) * sites * channels..][..sites * channels];
             let turned = Mat::new(g, sites, channels).t();
-            level.run(Pack { pieces: 1, rows: sites, columns: channels, piece: |_| turned, to: &mut panels });
-            let panels = &panels[..];
+            let panels = pack_all(level, true, turned, width_at::<T>(level), &mut panels);
             let dw = dw.row_mut(l).expect("a filter lies side by side");
             if threads == 1 {
                 T::run_weights(level, Weights { conv, x, panels, first: 0, to, dw });
@@ -228,7 +238,7 @@ impl<'a, T: Float> Task<'a, T> {
 pub struct Weights<'a, T> {
     conv: &'a Convolution,
     x: &'a [T],
-    panels: &'a [T],
+    panels: Panels<'a, T>,
     /// The first of the rows.
     first: usize,
     to: Accumulate,
@@ -244,7 +254,6 @@ impl<T: Float> Kernel for Weights<'_, T> {
         let (ci, channels, taps) = (conv.channels_in, conv.channels_out, conv.filter[1] * conv.channels_in);
         let x_row = conv.bordered()[1] * ci;
         let (mut out, mut step) = (conv.out(), [conv.stride[0] * x_row, conv.stride[1] * ci]);
-        let sites = out[0] * out[1];
         if out[1] == 1 {
             // A column of sites is a row of them as well, and a longer one.
             (out, step) = ([1, out[0]], [step[1], step[0]]);
@@ -256,10 +265,9 @@ impl<T: Float> Kernel for Weights<'_, T> {
         let mut dw = MatMut::new(dw, rows, channels);
         for j in (0..channels).step_by(width) {
             let cols = j..channels.min(j + width);
-            let panel = &panels[j * sites..][..sites * width];
             for p in (0..height).step_by(some) {
                 let (p, to) = (p..height.min(p + some), if p == 0 { to } else { Accumulate::Add });
-                let g = Mat::new(&panel[p.start * across * width..p.end * across * width], p.len() * across, width);
+                let g = panels.columns(j / width, p.start * across..p.end * across);
                 let mut start = 0;
                 while start < rows {
                     // Rows of one filter row lie side by side in the image, and those of the next somewhere else.
