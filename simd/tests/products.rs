@@ -51,6 +51,8 @@ fn products_around_the_edges_of_tiles() {
         (2, 40, 97),
         (3, 40, 65),
         (3, 7, 64),
+        // More columns than sums of few rows are kept for at a time.
+        (2, 5, 9001),
         (6, 257, 96),
         (7, 40, 224),
         (64, 70, 192),
@@ -145,7 +147,10 @@ fn columns_a_page_apart_keep_bits() {
 }
 
 fn threads<T: Float>(level: Level) {
-    for (m, k, n) in [(300, 530, 270), (100, 300, 400), (40, 300, 416), (7, 600, 900), (900, 600, 7), (1, 700, 800)] {
+    let few = [(1, 700, 800), (1, 300, 9000), (3, 300, 2100)];
+    let short = [(900, 1, 701), (601, 4, 400)];
+    let others = [(300, 530, 270), (100, 300, 400), (40, 300, 416), (7, 600, 900), (900, 600, 7)];
+    for (m, k, n) in others.into_iter().chain(few).chain(short) {
         for lay in LAYS {
             let (a, b) = (Owned::<T>::rough(m, k, lay, 1), Owned::<T>::rough(k, n, lay, 2));
             same_with_any_number_of_threads(&format!("{level} {} {lay:?}", T::NAME), || {
