@@ -88,7 +88,7 @@ fn oriented<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: Mat
     let alone = threads == 1;
     let grain = if alone { usize::MAX } else { (m * n / (4 * threads)).max(ALONE / k.max(1)) };
     if m < thin::FEW {
-        return columns(level, a, b, to, c, grain);
+        return columns(level, a, b, to, c, grain, false);
     }
     let in_order = b.col_stride() == 1 && c.col_stride() == 1;
     if (1..=SHORT).contains(&k) && in_order && n > width_at::<T>(level) {
@@ -108,19 +108,19 @@ fn oriented<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: Mat
     }
 }
 
-/// A product of so few rows that threads can share its columns alone.
-fn columns<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>, grain: usize) {
+/// A product of so few rows that threads can share its columns alone, whether they do already or not.
+fn columns<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>, grain: usize, shared: bool) {
     let (k, n) = (b.rows(), b.cols());
     if c.rows() * n > grain && n > width_at::<T>(level) {
         let half = (n / 2).next_multiple_of(width_at::<T>(level));
         let (left, right) = c.split_cols_at(half);
         let (b1, b2) = (b.block(0..k, 0..half), b.block(0..k, half..n));
-        join(false, || columns(level, a, b1, to, left, grain), || columns(level, a, b2, to, right, grain));
+        join(false, || columns(level, a, b1, to, left, grain, true), || columns(level, a, b2, to, right, grain, true));
         return;
     }
-    let len = thin::scratch_len(b, to, &c);
+    let len = thin::scratch_len(b, to, &c, shared);
     let mut scratch = (len > 0).then(|| Scratch::take(len));
-    T::run_thin(level, Thin { a, b, to, c, scratch: scratch.as_deref_mut().unwrap_or_default() });
+    T::run_thin(level, Thin { a, b, to, c, shared, scratch: scratch.as_deref_mut().unwrap_or_default() });
 }
 
 /// A product with so short a sum that rows of the target are written in order.
@@ -133,7 +133,7 @@ fn rows<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<
         join(false, || rows(level, a1, b, to, above, grain), || rows(level, a2, b, to, below, grain));
         return;
     }
-    T::run_thin(level, Thin { a, b, to, c, scratch: &mut [] });
+    T::run_thin(level, Thin { a, b, to, c, shared: false, scratch: &mut [] });
 }
 
 /// A product of so many rows that the right factor is packed for all of them, a strip at a time, and for all threads.

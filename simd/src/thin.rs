@@ -31,11 +31,11 @@ const LINE: usize = 64;
 /// Where lines lie at this distance, in bytes, they compete for the same few places of the first cache.
 const PAGE: usize = 1 << 12;
 
-/// The scratch that a product of so few rows needs.
-pub(crate) fn scratch_len<T: Float>(b: Mat<T>, to: Accumulate, c: &MatMut<T>) -> usize {
+/// The scratch that a product of so few rows needs, whose columns are shared by threads or not.
+pub(crate) fn scratch_len<T: Float>(b: Mat<T>, to: Accumulate, c: &MatMut<T>, shared: bool) -> usize {
     if b.col_stride() != 1 {
         N * MOST_LANES * DEPTH
-    } else if is_apart(to, c) || b.rows() > DEPTH {
+    } else if is_apart(to, c) || shared || b.rows() > DEPTH {
         SUMS / size_of::<T>()
     } else {
         0
@@ -62,6 +62,8 @@ pub struct Thin<'a, T> {
     pub(crate) b: Mat<'a, T>,
     pub(crate) to: Accumulate,
     pub(crate) c: MatMut<'a, T>,
+    /// Whether threads share the columns: a line of the target that belongs to two of them should be written once.
+    pub(crate) shared: bool,
     /// Room for [`scratch_len`] numbers, if the rows are few.
     pub(crate) scratch: &'a mut [T],
 }
@@ -92,7 +94,7 @@ impl<T: Float> Thin<'_, T> {
     /// The product, where `STREAMS` rows of the right factor are read side by side if they lie so: each is a stream that the CPU follows.
     #[inline(always)]
     fn rows<A: Arith, const M: usize, const STREAMS: usize>(self, cpu: A) {
-        let Thin { a, b, to, mut c, scratch } = self;
+        let Thin { a, b, to, mut c, shared, scratch } = self;
         let (lanes, width, depth, n) = (<A::Vector<T> as Vector>::LANES, width::<T, A>(), b.rows(), c.cols());
         if b.col_stride() == 1 && n > M * width && depth > 0 {
             let most = SUMS / size_of::<T>() / M / lanes * lanes;
@@ -100,7 +102,7 @@ impl<T: Float> Thin<'_, T> {
                 for j in (0..n).step_by(most) {
                     let j = j..n.min(j + most);
                     let c = c.reborrow().block(0..M, j.clone());
-                    along_rows::<T, A, M, STREAMS>(cpu, a.block(0..M, k.clone()), b.block(k.clone(), j), to, c, scratch);
+                    along_rows::<T, A, M, STREAMS>(cpu, a.block(0..M, k.clone()), b.block(k.clone(), j), to, c, shared, scratch);
                 }
             }
             return;
@@ -186,11 +188,12 @@ fn along_rows<T: Float, A: Arith, const M: usize, const G: usize>(
     b: Mat<T>,
     to: Accumulate,
     mut c: MatMut<T>,
+    shared: bool,
     scratch: &mut [T],
 ) {
     let (depth, n) = (b.rows(), b.cols());
     assert!(a.rows() == M && a.cols() == depth && c.rows() == M && c.cols() == n);
-    let apart = is_apart(to, &c);
+    let apart = is_apart(to, &c) || shared;
     let mut sums = if apart { MatMut::new(&mut scratch[..M * n], M, n) } else { c.reborrow() };
     let mut k = 0;
     while k < depth {
