@@ -36,16 +36,23 @@ pub(crate) fn scratch_len<T: Float>(b: Mat<T>, to: Accumulate, c: &MatMut<T>, sh
     if b.col_stride() != 1 {
         N * MOST_LANES * DEPTH
     } else if is_apart(to, c) || shared || b.rows() > DEPTH {
-        SUMS / size_of::<T>()
+        (SUMS + FEW * 2 * LINE) / size_of::<T>()
     } else {
         0
     }
 }
 
-/// Whether the sums need a place of their own, as the target holds something else or is not a row of numbers.
+/// Whether the sums need a place of their own: as the target holds something else, is not a row of numbers, or has rows that compete.
 #[inline(always)]
 fn is_apart<T>(to: Accumulate, c: &MatMut<T>) -> bool {
-    to == Accumulate::Add || c.col_stride() != 1
+    to == Accumulate::Add || c.col_stride() != 1 || (c.rows() > 1 && (c.row_stride() * size_of::<T>()).is_multiple_of(PAGE))
+}
+
+/// The distance of rows of such sums, a line more than they need.
+#[inline(always)]
+const fn sums_stride<T>(n: usize) -> usize {
+    let line = LINE / size_of::<T>();
+    n.next_multiple_of(line) + line
 }
 
 /// The pieces of a sum over k, and what happens to what the target holds when each is done.
@@ -194,7 +201,8 @@ fn along_rows<T: Float, A: Arith, const M: usize, const G: usize>(
     let (depth, n) = (b.rows(), b.cols());
     assert!(a.rows() == M && a.cols() == depth && c.rows() == M && c.cols() == n);
     let apart = is_apart(to, &c) || shared;
-    let mut sums = if apart { MatMut::new(&mut scratch[..M * n], M, n) } else { c.reborrow() };
+    let stride = sums_stride::<T>(n);
+    let mut sums = if apart { MatMut::new(&mut scratch[..M * stride], M, stride).col_range(0..n) } else { c.reborrow() };
     let mut k = 0;
     while k < depth {
         let how = if k == 0 { Sums::New } else { Sums::Continued };
@@ -208,7 +216,7 @@ fn along_rows<T: Float, A: Arith, const M: usize, const G: usize>(
     }
     if apart {
         for i in 0..M {
-            add_to(&scratch[i * n..(i + 1) * n], to, c.reborrow().block(i..i + 1, 0..n));
+            add_to(&scratch[i * stride..i * stride + n], to, c.reborrow().block(i..i + 1, 0..n));
         }
     }
 }
