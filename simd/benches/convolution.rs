@@ -6,8 +6,8 @@ use simd::{
 };
 
 /// Side of the image, channels in and out, images.
-const SHAPES: [(usize, usize, usize, usize); 5] =
-    [(28, 1, 32, 32), (28, 32, 32, 16), (28, 64, 64, 8), (14, 128, 128, 8), (8, 128, 128, 16)];
+const SHAPES: [(usize, usize, usize, usize); 6] =
+    [(32, 3, 64, 8), (28, 1, 32, 32), (28, 32, 32, 16), (28, 64, 64, 8), (14, 128, 128, 8), (8, 128, 128, 16)];
 
 fn numbers<T: Float>(n: usize) -> Vec<T> {
     (0..n).map(|i| T::of((i as f64 * 0.37).sin())).collect()

@@ -4,10 +4,13 @@
 //! multiply-adds that never leave the registers. All rivals of a row take turns, and a figure is the median of its turns: on a
 //! machine that does other work the ratios mean more than the figures.
 
+mod rivals;
+
 use std::hint::black_box;
 use std::time::Instant;
 
 use rayon::ThreadPool;
+use rivals::Rivals;
 use simd::lane::Arith;
 use simd::{
     Accumulate, Convolution, Factors, Float, Kernel, Level, Mat, MatMut, Phi, Term, acos_sin, conv, conv_example_gradients,
@@ -96,70 +99,6 @@ fn row(what: &str, flop: f64, seconds: &[f64], peak: f64) {
     println!("| {what} | {} | {:.0} % |", figures.join(" | "), 100.0 * flop / seconds[0] * 1e-9 / peak);
 }
 
-/// The element types, with the entry points of the other crates.
-trait Rivals: Float {
-    fn matrixmultiply(a: Mat<Self>, b: Mat<Self>, c: &mut [Self]);
-    fn gemm(a: Mat<Self>, b: Mat<Self>, c: &mut [Self], parallel: bool);
-}
-
-macro_rules! rivals {
-    ($t:ident, $gemm:path) => {
-        impl Rivals for $t {
-            fn matrixmultiply(a: Mat<$t>, b: Mat<$t>, c: &mut [$t]) {
-                let (m, k, n) = (a.rows(), a.cols(), b.cols());
-                let ([rsa, csa], [rsb, csb]) = (strides(a), strides(b));
-                assert_eq!(c.len(), m * n);
-                // SAFETY: the views and `c` have the sizes that are given, and `c` alone reaches its elements.
-                unsafe { $gemm(m, k, n, 1.0, start(a), rsa, csa, start(b), rsb, csb, 0.0, c.as_mut_ptr(), n as isize, 1) }
-            }
-
-            fn gemm(a: Mat<$t>, b: Mat<$t>, c: &mut [$t], parallel: bool) {
-                let (m, k, n) = (a.rows(), a.cols(), b.cols());
-                let ([rsa, csa], [rsb, csb]) = (strides(a), strides(b));
-                assert_eq!(c.len(), m * n);
-                let threads = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
-                let c = c.as_mut_ptr();
-                // SAFETY: as above.
-                unsafe {
-                    gemm::gemm(
-                        m,
-                        n,
-                        k,
-                        c,
-                        1,
-                        n as isize,
-                        false,
-                        start(a),
-                        csa,
-                        rsa,
-                        start(b),
-                        csb,
-                        rsb,
-                        0.0,
-                        1.0,
-                        false,
-                        false,
-                        false,
-                        threads,
-                    );
-                }
-            }
-        }
-    };
-}
-
-rivals!(f32, matrixmultiply::sgemm);
-rivals!(f64, matrixmultiply::dgemm);
-
-fn strides<T>(a: Mat<T>) -> [isize; 2] {
-    [a.row_stride() as isize, a.col_stride() as isize]
-}
-
-fn start<T: Float>(a: Mat<T>) -> *const T {
-    let first = a.row_range(0..1).col_range(0..1).as_slice().expect("a matrix with elements");
-    first.as_ptr()
-}
-
 /// How the factors of a product lie: as in the forward pass, in the backward pass to the inputs, and to the weights.
 #[derive(Clone, Copy)]
 enum Pass {
@@ -246,8 +185,15 @@ fn grams<T: Rivals>(pools: &[(usize, ThreadPool)], peak: f64) {
 
 /// Patches written out, and a product, are what a library without convolutions does.
 fn convolutions(pools: &[(usize, ThreadPool)], peak: f64) {
-    let shapes =
-        [(28, 1, 32, 1, 32), (28, 32, 32, 1, 32), (28, 64, 64, 1, 16), (28, 32, 32, 2, 32), (14, 128, 128, 1, 16), (8, 128, 128, 1, 32)];
+    let shapes = [
+        (28, 1, 32, 1, 32),
+        (28, 32, 32, 1, 32),
+        (28, 64, 64, 1, 16),
+        (28, 32, 32, 2, 32),
+        (32, 3, 64, 1, 16),
+        (14, 128, 128, 1, 16),
+        (8, 128, 128, 1, 32),
+    ];
     for (threads, pool) in pools {
         println!("\n### Convolutions 3 × 3 with SAME padding, f32, threads: {threads}\n");
         println!(
