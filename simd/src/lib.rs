@@ -5,7 +5,7 @@
 //!
 //! **Products.** [`product`] is c ← a·b or c ← c + a·b, [`gram`] c ← a·aᵀ, [`gram_then`] with a map while blocks are in cache, and [`gram_hadamard`] the kernel of a network,
 //! θ ← θ + Σ (scale·x1·x2ᵀ + shift) ∘ g1·g2ᵀ over its layers. All end in one microkernel (`tile`), but for products of very few rows or
-//! very short sums (`thin`). A sum over k is cut into pieces of 256, summed in order and added in order, wherever the element stands: so it
+//! very short sums (`thin`) or very few elements (`alone`). A sum over k is cut into pieces of 256, summed in order and added in order, wherever the element stands: so it
 //! has the same bits however rows and columns are cut, and threads, which share rows and columns and never a sum, do not show. A warm call allocates nothing:
 //! small factors are read where they lie, and others are packed into memory that the thread keeps.
 //!

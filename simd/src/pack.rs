@@ -137,24 +137,21 @@ pub(crate) fn pack_all<'a, T: Float>(level: Level, alone: bool, x: Mat<T>, width
 }
 
 /// Packs the columns of matrices that stand above each other, all alike, of which `transposed` gives the transpose of each.
-pub(crate) fn pack_stack<'a, 'm, T: Float>(
+pub(crate) fn pack_stack<'m, T: Float>(
     level: Level,
     matrices: usize,
     transposed: impl Fn(usize) -> Mat<'m, T>,
     width: usize,
-    panels: &'a mut [T],
-) -> Panels<'a, T> {
-    let mut depth = 0;
+    panels: &mut [T],
+) {
     for k in 0..matrices {
         let x = transposed(k);
         let part = x.cols() * width;
-        depth = matrices * x.cols();
         for (p, first) in (0..x.rows()).step_by(width).enumerate() {
             let x = x.row_range(first..x.rows().min(first + width));
             T::run_pack(level, Pack { x, width, panels: &mut panels[(p * matrices + k) * part..][..part] });
         }
     }
-    Panels::new(panels, width, depth)
 }
 
 /// A copy in pieces of known length, which needs no call.

@@ -126,7 +126,7 @@ fn columns<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatM
 /// A product with so short a sum that rows of the target are written in order.
 fn rows<T: Float>(level: Level, a: Mat<T>, b: Mat<T>, to: Accumulate, c: MatMut<T>, grain: usize) {
     let (m, k) = (a.rows(), a.cols());
-    if m * c.cols() > grain && m >= 2 * FEW {
+    if m * c.cols() > grain && m >= 2 * thin::FEW {
         let half = m / 2;
         let (above, below) = c.split_rows_at(half);
         let (a1, a2) = (a.block(0..half, 0..k), a.block(half..m, 0..k));

@@ -1,5 +1,6 @@
 //! Thin products, which wait for memory: of one to three rows, whose right factor is read once, where it lies and in that order, or
-//! with sums over one to four numbers, whose target is written in order.
+//! with sums over one to four numbers, whose target is written in order. Columns that are left over, and factors that lie side by side in neither
+//! direction, are packed for a tile.
 //!
 //! Every sum runs over k in order, as in a tile, so an element has the same bits here and there.
 

@@ -15,7 +15,8 @@
 //! 3. Every sum runs over k in order, in each tile alike, so an element has the same bits in any tile, at its edge, and alone.
 //!
 //! The left factor is read one number at a time, with any strides; the right one a vector at a time, so its rows must lie side by
-//! side. Products, Gram matrices and convolutions all end here.
+//! side. Products, Gram matrices and convolutions end here, but for products of very few rows, very short
+//! sums (`thin`) or very few elements (`alone`).
 
 use crate::lane::Arith;
 use crate::level::{Kernel, Level};

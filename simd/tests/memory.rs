@@ -96,7 +96,6 @@ fn number<T: Float>(i: usize) -> T {
     T::of(((i * 37) % 17) as f64 / 8.0 - 1.0)
 }
 
-#[cfg(target_os = "linux")]
 /// A row times a matrix whose columns lie a page apart, which is read from the end of a line to the end of another.
 #[cfg(target_os = "linux")]
 fn columns_a_page_apart<T: Float>(level: Level) {

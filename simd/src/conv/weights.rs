@@ -15,16 +15,16 @@ use crate::scratch::Scratch;
 use crate::tile::{M, Sum, tile_of_sum, width, width_at};
 use crate::{Accumulate, Float, Level, Mat, MatMut};
 
-/// Images whose gradients are summed before sums are added to each other hold about this many sites, and are at most [`IMAGES`].
+/// Images whose gradients are summed before sums are added to each other hold about this many sites at the most, and are at most [`IMAGES`].
 const SITES: usize = 1 << 12;
 
 /// See [`SITES`].
 const IMAGES: usize = 64;
 
-/// The number of such sums is a multiple of this where there are enough images, so that a few threads have equal shares, ...
+/// As many such sums as this, or a multiple, are asked for, of as many images each as may be, so that a few threads have about equal shares.
 const SHARES: usize = 4;
 
-/// ... each of so many sites: of fewer, adding the sum would be a noticeable part of the work.
+/// More sums than [`SITES`] asks for have this many sites on average: of fewer, adding a sum would be a noticeable part of the work.
 const LEAST_SITES: usize = 1 << 10;
 
 /// Sites that are summed over in registers, in whole rows: their part of a panel stays in the first cache.
