@@ -10,12 +10,12 @@ mod task;
 use std::ops::Range;
 
 use crate::block::DEPTH;
-use crate::product::{ALONE, CUT};
+use crate::product::CUT;
 use crate::scratch::Scratch;
 use crate::tile::{M, MOST_LANES, N, width_at};
 use crate::{Accumulate, Float, Level, Mat, MatMut};
 pub(crate) use task::Multiply;
-use task::{Task, Work, pack_pair, pair_len, rectangle, side, square};
+use task::{Task, Work, is_alone, pack_pair, pair_len, rectangle, side, square};
 
 /// Rows and columns of a block of a Gram matrix.
 const GRAM_BLOCK: usize = 2 * CUT;
@@ -117,7 +117,7 @@ pub fn gram_then_at<T: Float>(level: Level, a: Mat<T>, c: MatMut<T>, f: &BlockMa
 fn gram_task<T: Float>(level: Level, a: Mat<T>, to: Accumulate, then: Option<&BlockMap<'_, T>>, c: MatMut<T>) {
     let (m, k) = (a.rows(), a.cols());
     assert!(c.rows() == m && c.cols() == m, "the Gram matrix of {m} × {k} into {} × {}", c.rows(), c.cols());
-    let alone = m.saturating_mul(m).saturating_mul(k) < ALONE;
+    let alone = is_alone(m, m, m.saturating_mul(m).saturating_mul(k));
     let width = width_at::<T>(level);
     let side = side(GRAM_BLOCK, m, alone, width);
     let depth = gram_depth(m, size_of::<T>());
@@ -242,7 +242,7 @@ fn with_panels<T: Float>(level: Level, terms: &[Term<T>], outputs: usize, mut ru
     for (t, &Term { one, two, scale, shift }) in terms.iter().enumerate() {
         let (n1, n2) = (one.x.rows(), two.x.rows());
         let depth = one.x.cols() + one.g.cols() * outputs * outputs;
-        let alone = n1.saturating_mul(n2).saturating_mul(depth) < ALONE;
+        let alone = is_alone(n1.saturating_mul(outputs), n2.saturating_mul(outputs), n1.saturating_mul(n2).saturating_mul(depth));
         let len = pair_len(one.x, two.x, width);
         let mut memory = Scratch::take(len + pair_len(one.g, two.g, width));
         let (x, g) = memory.split_at_mut(len);

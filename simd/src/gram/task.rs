@@ -8,7 +8,7 @@ use crate::lane::Arith;
 use crate::level::Kernel;
 use crate::mirror::{Mirror, Turn};
 use crate::pack::{Panels, pack_all, panels_len};
-use crate::product::join;
+use crate::product::{ALONE, join};
 use crate::scratch::Scratch;
 use crate::tile::{M, width_at};
 use crate::{Accumulate, Float, Level, Mat, MatMut};
@@ -18,6 +18,14 @@ const SHORT: usize = 512;
 
 /// Smaller blocks are not worth handing over.
 const LEAST: usize = 64;
+
+/// Multiply-adds of a single block for which threads do not share the packing, all that there is to share.
+const BLOCK_ALONE: usize = 8 * ALONE;
+
+/// Whether one thread does all.
+pub(super) fn is_alone(rows: usize, cols: usize, work: usize) -> bool {
+    work < ALONE || (rows.max(cols) <= LEAST && work <= BLOCK_ALONE)
+}
 
 /// What is computed, in blocks that share nothing but what they read.
 pub(super) struct Task<'a, T: Float> {
